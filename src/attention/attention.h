@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Softmax attention: the entry that checks a problem, picks a path (CUDA tiled, CPU tiled, standard), falls
+// back when one cannot run, and reports what it did as a value. Online softmax: Milakov and Gimelshein 2018;
+// tiling: Dao et al. 2022 (FlashAttention), algorithm 1.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "attention/kv_cache.h"
+#include "hw/number_format.h"
+#include "hw/parallel.h"
+#include "hw/tile_plan.h"
+
+namespace qwen3vl::attention {
+
+enum class Path { kStandard, kCpuTiled, kCudaTiled };
+enum class PathRequest { kAuto, kStandard, kTiled, kCuda };
+enum class FallbackCause { kNone, kUnsupported, kDevice, kMemory, kNumbers };
+
+std::string_view Name(Path path);            // "standard", "cpu_tiled", "cuda_tiled"
+std::string_view Name(FallbackCause cause);  // "none", "unsupported", "device", "memory", "numbers"
+
+// [batch, rows, heads, head_dim] in memory; the last dimension is contiguous, the strides are in elements.
+// For kQ8_0 elements come in blocks of 32 along head_dim and strides are multiples of 32.
+struct TensorRef {
+  const void* data = nullptr;
+  hw::Format format = hw::Format::kF32;
+  size_t batch_stride = 0;
+  size_t row_stride = 0;
+  size_t head_stride = 0;
+};
+
+struct Shape {
+  size_t batch = 1;
+  size_t q_len = 1;
+  size_t kv_len = 1;
+  size_t n_heads = 1;
+  size_t n_kv_heads = 1;  // divides n_heads; query head h reads kv head h / (n_heads / n_kv_heads)
+  size_t head_dim = 64;   // 1 .. 256 on the tiled path, any on standard
+};
+
+// All given conditions apply together. A row that sees no key gives zeros and lse = -inf.
+struct Mask {
+  bool causal = false;  // row i sees kv rows 0 .. kv_len - q_len + i (aligned bottom-right)
+  size_t window =
+      0;  // > 0: row i sees only the last `window` kv rows up to its own (bottom-right aligned) position
+  size_t kv_begin = 0;  // only kv rows kv_begin .. kv_end - 1 exist
+  size_t kv_end = SIZE_MAX;
+  std::span<const size_t>
+      kv_lengths;  // [batch]: sequence b has kv rows 0 .. kv_lengths[b] - 1 (right padding); empty: all
+  std::span<const size_t>
+      segments;  // packed lengths: boundaries 0 = s0 < s1 < ... = q_len = kv_len; a segment sees only itself
+  const float* bias = nullptr;       // added to scores after softcap; [bias_heads, q_len, kv_len]
+  size_t bias_heads = 1;             // 1 or n_heads
+  const uint8_t* allowed = nullptr;  // [q_len, kv_len], 0: hidden
+};
+
+struct Inputs {
+  Shape shape;
+  float scale = 0;    // 0: 1 / sqrt(head_dim)
+  float softcap = 0;  // > 0: c * tanh(s / c), before bias and masks
+  TensorRef q;
+  TensorRef k, v;                       // plain tensors ...
+  const KvCacheLayer* cache = nullptr;  // ... or a cache layer (then k and v are unused, batch is 1)
+  Mask mask;
+};
+
+struct Outputs {
+  void* out = nullptr;  // [batch, q_len, n_heads, head_dim], contiguous unless out_row_stride is given
+  hw::Format out_format = hw::Format::kF32;  // f32, f16 or bf16
+  size_t out_row_stride = 0;                 // elements; 0: n_heads * head_dim
+  float* lse =
+      nullptr;  // optional [batch, n_heads, q_len]: log of the sum of exp(score), -inf for empty rows
+  float* weights = nullptr;  // optional [batch, n_heads, q_len, kv_len]: standard path only
+};
+
+struct Options {
+  PathRequest request = PathRequest::kAuto;
+  hw::TilePlan plan;          // tile, q_rows, threads
+  bool check_finite = false;  // look for non-finite results of finite inputs, and fall back on them
+};
+
+// What was asked, what ran, and why they differ if they do.
+struct AttentionReport {
+  PathRequest asked = PathRequest::kAuto;
+  Path used = Path::kStandard;
+  FallbackCause cause = FallbackCause::kNone;
+  std::string sentence;  // empty when nothing fell back
+};
+
+// Scratch that calls share; grows on demand and is bounded by the plan, not by the lengths. One per caller
+// thread.
+class Workspace;
+
+// Throws Error(kInvalidArgument) only for contradictory shapes; everything that merely cannot run falls back.
+AttentionReport Attend(const Inputs& in, const Outputs& out, const Options& options, Workspace& workspace);
+
+}  // namespace qwen3vl::attention

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lists NVIDIA GPUs through the driver library, opened at run time: the program starts and runs without one.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace qwen3vl::hw {
+
+struct GpuInfo {
+  std::string name;
+  int compute_major = 0;
+  int compute_minor = 0;
+  size_t multiprocessors = 0;
+  size_t shared_bytes_per_block = 0;
+  size_t memory_total_bytes = 0;
+  size_t memory_free_bytes = 0;  // 0: not asked for
+};
+
+struct GpuList {
+  std::vector<GpuInfo> devices;
+  std::string status;  // "no NVIDIA driver (libcuda.so.1 not found)", "driver present, no device",
+                       // "driver 12.4, 1 device"
+};
+
+// Never fails: what went wrong is in `status`.
+GpuList ListGpus();
+
+}  // namespace qwen3vl::hw

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tile of the online softmax and everything else that attention adapts to the machine, as one pure
+// function.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "hw/cpu_info.h"
+#include "hw/gpu_info.h"
+
+namespace qwen3vl::hw {
+
+// What the plan is made for. Lengths are upper bounds.
+struct AttentionProblem {
+  size_t q_len = 1;
+  size_t kv_len = 1;
+  size_t n_heads = 32;
+  size_t n_kv_heads = 8;
+  size_t head_dim = 128;
+};
+
+// The machine as the plan sees it. Recorded machines (tests/support/machines.h) are its test data.
+struct Machine {
+  CpuInfo cpu;
+  const GpuInfo* gpu = nullptr;  // the device attention would run on, or null: CPU
+  size_t free_memory_bytes = 0;  // 0: unknown
+};
+
+struct TilePlan {
+  size_t tile = 256;   // key/value rows per step of the online softmax
+  size_t q_rows = 64;  // q rows (tokens x heads of a group) per task
+  size_t threads = 1;
+  size_t scratch_bytes_per_thread = 0;
+  std::string reason;  // "i5-10210U: prescribed 64"
+};
+
+struct TileRequest {
+  size_t tile = 0;     // 0: automatic
+  size_t threads = 0;  // 0: what is fastest on this machine
+};
+
+// Prescribed: compute capability 6.1 -> 128; Intel i5-10210U -> 64; everything else -> 256. A forced tile is
+// kept as asked. Shrinks tile and q_rows (never below 16 and 1) until the scratch of all threads fits the
+// free memory; never fails.
+TilePlan ChooseTilePlan(const Machine& machine, const AttentionProblem& problem,
+                        const TileRequest& request = {});
+
+}  // namespace qwen3vl::hw

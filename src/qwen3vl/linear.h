@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// y = x W^T + b for every weight format, on the instruction set that hw::SelectedIsa() names.
+#pragma once
+
+#include <cstddef>
+
+#include "hw/number_format.h"
+#include "hw/parallel.h"
+#include "hw/view.h"
+
+namespace qwen3vl {
+
+// A weight matrix [rows = outputs, cols = inputs] as it lies in a file: rows contiguous, no alignment
+// promised. Does not own its bytes.
+struct Weight {
+  const std::byte* data = nullptr;
+  hw::Format format = hw::Format::kF32;
+  size_t rows = 0;
+  size_t cols = 0;
+
+  size_t row_bytes() const { return hw::RowBytes(format, cols); }
+  size_t bytes() const { return rows * row_bytes(); }
+  const std::byte* row(size_t r) const { return data + r * row_bytes(); }
+};
+
+enum class Precision {
+  kFast,  // quantised weights times activations quantised to 8 bits in blocks, as the formats' own engines do
+  kExact,  // float32 activations times dequantised weights
+};
+
+struct LinearOptions {
+  const float* bias = nullptr;  // [rows], or null
+  bool accumulate = false;      // y += instead of y = (residual sums)
+  Precision precision =
+      Precision::kFast;  // makes no difference to f32, f16 and bf16 weights: always float32 arithmetic
+};
+
+// x [n, cols], y [n, rows]. n = 1 streams the weights; larger n goes through a register-blocked product. x
+// and y must not overlap.
+void Linear(const Weight& w, hw::MatrixView<const float> x, hw::MatrixView<float> y,
+            const LinearOptions& options, hw::Threads threads);
+
+}  // namespace qwen3vl
