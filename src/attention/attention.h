@@ -4,6 +4,7 @@
 // tiling: Dao et al. 2022 (FlashAttention), algorithm 1.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -79,7 +80,9 @@ struct Outputs {
 
 struct Options {
   PathRequest request = PathRequest::kAuto;
-  hw::TilePlan plan;          // tile, q_rows, threads
+  hw::TilePlan plan;  // tile, q_rows, threads
+  const std::atomic<bool>* cancel =
+      nullptr;                // handed to every ParallelFor as hw::Threads{plan.threads, cancel}
   bool check_finite = false;  // look for non-finite results of finite inputs, and fall back on them
 };
 

@@ -14,6 +14,7 @@ namespace qwen3vl::hw {
 // global.
 struct Threads {
   size_t count = 1;
+  const std::atomic<bool>* cancel = nullptr;  // set by anyone, at any time: tasks not yet begun are skipped
 };
 
 // Calls fn(task, thread) once for every task in 0 .. n_tasks - 1, with thread in 0 .. threads.count - 1.
@@ -23,13 +24,15 @@ struct Threads {
 template <class Fn>
 void ParallelFor(Threads threads, size_t n_tasks, const Fn& fn) {
   const size_t n = threads.count < n_tasks ? threads.count : n_tasks;
+  const auto cancelled = [&] { return threads.cancel && threads.cancel->load(std::memory_order_relaxed); };
   if (n <= 1) {
-    for (size_t task = 0; task < n_tasks; ++task) fn(task, size_t{0});
+    for (size_t task = 0; task < n_tasks && !cancelled(); ++task) fn(task, size_t{0});
     return;
   }
   std::atomic<size_t> next{0};
   const auto work = [&](size_t thread) {
-    for (size_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < n_tasks;) fn(task, thread);
+    for (size_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < n_tasks && !cancelled();)
+      fn(task, thread);
   };
 #if defined(_OPENMP)
 #pragma omp parallel for num_threads(static_cast <int>(n)) schedule(static, 1)
