@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// A file mapped read-only into memory: weights are used where the page cache holds them, without a copy.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+namespace qwen3vl::hw {
+
+// Move-only owner of one mapping. The bytes stay valid, and their address the same, until it is destroyed,
+// also when the file is renamed or deleted meanwhile. A file that another program *shortens* while it is
+// mapped ends the process with SIGBUS: replace model files by renaming, not by rewriting.
+class MappedFile {
+ public:
+  // Throws Error naming the path: kNotFound when it cannot be opened, kCorruptFile when it is empty or not a
+  // regular file, kOutOfMemory when there is no address space left. Never blocks on pipes or devices.
+  static MappedFile Open(const std::string& path);
+
+  MappedFile() = default;
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  ~MappedFile();
+
+  const std::byte* data() const { return data_; }
+  size_t size() const { return size_; }
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  const std::string& path() const { return path_; }
+
+  // Hints to the kernel; they change speed only. A range past the end is cut.
+  void AdviseWillNeed(size_t offset, size_t size) const;  // read these bytes ahead
+  void AdviseWillNeed() const { AdviseWillNeed(0, size_); }
+  void AdviseSequential() const;  // the whole file will be read once, front to back
+
+ private:
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+  std::string path_;
+};
+
+}  // namespace qwen3vl::hw
