@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// The main function of every test program. Measurements that the user stored on this machine must not bend a
+// test, so each program gets an empty cache folder.
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include "support/temp_dir.h"
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  const qwen3vl::test::TempDir cache;
+  setenv("XDG_CACHE_HOME", cache.path().c_str(), /*overwrite=*/1);
+  return RUN_ALL_TESTS();
+}
