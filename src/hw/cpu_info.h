@@ -12,7 +12,8 @@
 
 namespace qwen3vl::hw {
 
-// The instruction sets that kernels are compiled for, worst first.
+// The instruction sets that kernels are compiled for, worst first. The baseline is what every x86-64 has;
+// Debian 12's Highway and GCC compile it one value at a time (HWY_SCALAR).
 enum class Isa { kBaseline, kSse4, kAvx2, kAvx512, kAvx512Vnni };
 
 std::string_view Name(Isa isa);  // "baseline", "sse4", "avx2", "avx512", "avx512vnni"
@@ -38,11 +39,15 @@ struct CpuInfo {
 CpuInfo ProbeCpu();
 
 // The instruction set all kernels of this process use from now on: the processor is one, so this is
-// process-wide. Initially the best one, or what QWEN3VL_ISA names. Throws Error(kInvalidArgument) for an
-// unknown name (listing the known) or one this processor lacks. Not to be called while kernels run.
+// process-wide. Initially the best one, or what the environment variable QWEN3VL_ISA names. `name` is one of
+// those above, or "auto" for the best. Throws Error(kInvalidArgument) for an unknown name (listing the known)
+// or one this processor lacks. Not to be called while kernels run.
 void SelectIsa(Isa isa);
 void SelectIsa(std::string_view name);
+// What a kernel called now runs on. Throws Error(kInvalidArgument) when QWEN3VL_ISA names an instruction set
+// that is unknown or lacking and SelectIsa() was not called since: loading a model asks, and so reports it.
 Isa SelectedIsa();
+// What this processor has of the instruction sets compiled in, worst first; never empty.
 std::vector<Isa> AvailableIsas();
 
 }  // namespace qwen3vl::hw

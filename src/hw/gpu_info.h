@@ -26,5 +26,7 @@ struct GpuList {
 
 // Never fails: what went wrong is in `status`.
 GpuList ListGpus();
+// As above, with the driver library of that file name or path.
+GpuList ListGpus(const std::string& driver_library);
 
 }  // namespace qwen3vl::hw

@@ -29,7 +29,7 @@ struct Machine {
 
 struct TilePlan {
   size_t tile = 256;   // key/value rows per step of the online softmax
-  size_t q_rows = 64;  // q rows (tokens x heads of a group) per task
+  size_t q_rows = 64;  // q rows (tokens x heads of a group) per task; on a GPU per block
   size_t threads = 1;
   size_t scratch_bytes_per_thread = 0;
   std::string reason;  // "i5-10210U: prescribed 64"
@@ -40,9 +40,16 @@ struct TileRequest {
   size_t threads = 0;  // 0: what is fastest on this machine
 };
 
+// float32 scratch of one task:
+//   4 * (2 * tile * head_dim        the packed K and V tile
+//        + 2 * q_rows * head_dim    the q block and its accumulator
+//        + q_rows * tile)           scores
+size_t TileScratchBytes(size_t tile, size_t q_rows, size_t head_dim);
+
 // Prescribed: compute capability 6.1 -> 128; Intel i5-10210U -> 64; everything else -> 256. A forced tile is
-// kept as asked. Shrinks tile and q_rows (never below 16 and 1) until the scratch of all threads fits the
-// free memory; never fails.
+// kept as asked (callers check 1 .. 65536). On a CPU, q_rows is the most, up to 192, with which
+// TileScratchBytes(...) <= min(L2, 1 MiB) and every thread has two tasks; 48 where none is. Shrinks tile and
+// q_rows (never below 16 and 1) until the scratch of all threads fits the free memory; never fails.
 TilePlan ChooseTilePlan(const Machine& machine, const AttentionProblem& problem,
                         const TileRequest& request = {});
 
