@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tables and scale packings of the block formats, shared by the scalar dequantiser and the SIMD products.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+namespace qwen3vl {
+
+// What the 4-bit codes of IQ4_NL and IQ4_XS stand for.
+inline constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                          1,    13,   25,  38,  53,  69,  89,  113};
+// Twice the E2M1 values of MXFP4.
+inline constexpr int8_t kMxfp4Values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+// 2^(e - 128), subnormal for e = 0 and 1.
+inline float Mxfp4Scale(uint8_t e) {
+  return std::bit_cast<float>(e < 2 ? uint32_t{0x00200000} << e : static_cast<uint32_t>(e - 1) << 23);
+}
+
+// 8 scales and 8 minima of 6 bits in 12 bytes (Q4_K, Q5_K).
+inline void UnpackQ4KScales(const uint8_t* c, uint8_t* scales, uint8_t* mins) {
+  for (size_t j = 0; j < 4; ++j) {
+    scales[j] = c[j] & 63;
+    mins[j] = c[j + 4] & 63;
+    scales[j + 4] = static_cast<uint8_t>((c[j + 8] & 15) | (c[j] >> 6) << 4);
+    mins[j + 4] = static_cast<uint8_t>((c[j + 8] >> 4) | (c[j + 4] >> 6) << 4);
+  }
+}
+
+// 16 signed scales of 6 bits in 12 bytes (Q3_K).
+inline void UnpackQ3KScales(const uint8_t* c, int8_t* scales) {
+  for (size_t k = 0; k < 16; ++k) {
+    const int low = (c[k % 8] >> (4 * (k / 8))) & 15;
+    const int high = (c[8 + k % 4] >> (2 * (k / 4))) & 3;
+    scales[k] = static_cast<int8_t>((low | high << 4) - 32);
+  }
+}
+
+// 8 signed scales of 6 bits: the high pairs in 2 bytes, then the low nibbles in 4 (IQ4_XS).
+inline void UnpackIq4XsScales(const uint8_t* c, int8_t* scales) {
+  const unsigned high = c[0] | static_cast<unsigned>(c[1]) << 8;
+  for (size_t j = 0; j < 8; ++j) {
+    const unsigned low = (c[2 + j / 2] >> (4 * (j % 2))) & 15;
+    scales[j] = static_cast<int8_t>(static_cast<int>(low | ((high >> (2 * j)) & 3) << 4) - 32);
+  }
+}
+
+}  // namespace qwen3vl
