@@ -5,15 +5,16 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "qwen3vl/layers_simd.cc"
-#include "hwy/contrib/math/math-inl.h"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+//
+#include "hwy/contrib/math/math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace qwen3vl::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 using DF = hn::ScalableTag<float>;
-using DD = hn::Repartition<double, DF>;
+using DD = hn::ScalableTag<double>;
 using VF = hn::Vec<DF>;
 using VD = hn::Vec<DD>;
 
@@ -43,18 +44,16 @@ HWY_INLINE VF LoadUpTo(const float* v, size_t i, size_t n) {
 // Sum over i of fn(x[i]) with fn on double vectors: squares of any float neither overflow nor vanish.
 template <class Fn>
 HWY_INLINE double SumInDouble(const float* x, size_t n, const Fn& fn) {
-  const DF d;
   const DD dd;
-  const hn::Half<DF> dh;
-  VD low = hn::Zero(dd), high = hn::Zero(dd);
-  const size_t lanes = hn::Lanes(d);
+  const hn::Rebind<float, DD> dh;
+  VD even = hn::Zero(dd), odd = hn::Zero(dd);
+  const size_t lanes = hn::Lanes(dd);
   size_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    const VF v = hn::LoadU(d, x + i);
-    low = hn::Add(low, fn(hn::PromoteTo(dd, hn::LowerHalf(dh, v))));
-    high = hn::Add(high, fn(hn::PromoteTo(dd, hn::UpperHalf(dh, v))));
+  for (; i + 2 * lanes <= n; i += 2 * lanes) {
+    even = hn::Add(even, fn(hn::PromoteTo(dd, hn::LoadU(dh, x + i))));
+    odd = hn::Add(odd, fn(hn::PromoteTo(dd, hn::LoadU(dh, x + i + lanes))));
   }
-  double sum = hn::GetLane(hn::SumOfLanes(dd, hn::Add(low, high)));
+  double sum = hn::GetLane(hn::SumOfLanes(dd, hn::Add(even, odd)));
   for (; i < n; ++i) sum += hn::GetLane(fn(hn::Set(dd, static_cast<double>(x[i]))));
   return sum;
 }
