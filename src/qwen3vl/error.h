@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one exception class of the library. A leaf: includes only std, so every folder may use it.
+// The one exception class of the library. A leaf: includes only std and the export mark, so every folder may
+// use it.
 #pragma once
 
 #include <stdexcept>
 #include <string>
+
+#include "qwen3vl/export.h"
 
 namespace qwen3vl {
 
@@ -19,7 +22,7 @@ enum class ErrorCode {
 
 // Thrown by loading, parsing, validation and device code. what() is one line: what, where, found, wanted,
 // what to do.
-class Error : public std::runtime_error {
+class QWEN3VL_API Error : public std::runtime_error {
  public:
   Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
   ErrorCode code() const { return code_; }

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qwen3vl/runtime.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace qwen3vl {
+namespace {
+
+attention::PathRequest ToRequest(AttentionChoice choice) {
+  switch (choice) {
+    case AttentionChoice::kCuda:
+      return attention::PathRequest::kCuda;
+    case AttentionChoice::kTiled:
+      return attention::PathRequest::kTiled;
+    case AttentionChoice::kStandard:
+      return attention::PathRequest::kStandard;
+    case AttentionChoice::kAuto:
+      break;
+  }
+  return attention::PathRequest::kAuto;
+}
+
+std::string Describe(const attention::Inputs& in) {
+  const attention::Shape& s = in.shape;
+  const std::string format(hw::Name(in.cache ? in.cache->format() : in.k.format));
+  return "q " + std::to_string(s.q_len) + " x " + std::to_string(s.n_heads) + " x " +
+         std::to_string(s.head_dim) + ", kv heads " + std::to_string(s.n_kv_heads) + " " + format;
+}
+
+}  // namespace
+
+void Profiler::Add(const std::string& part, const std::string& block, const std::string& shape,
+                   double seconds) {
+  Cell& cell = cells_[{stage, block, part, shape}];
+  ++cell.calls;
+  cell.seconds += seconds;
+}
+
+std::vector<ProfileRow> Profiler::Rows() const {
+  std::vector<ProfileRow> rows;
+  for (const auto& [key, cell] : cells_)
+    rows.push_back({key[0], key[2], key[1], cell.calls, cell.seconds, key[3]});
+  return rows;
+}
+
+Runtime::Runtime(const SessionOptions& options)
+    : precision(options.exact ? Precision::kExact : Precision::kFast),
+      request(ToRequest(options.attention)),
+      tile_request{.tile = options.tile, .threads = options.threads},
+      check_finite(options.check_finite),
+      trace(options.trace),
+      log(options.log),
+      verify(options.verify) {
+  machine.cpu = hw::ProbeCpu();
+  machine.free_memory_bytes = machine.cpu.memory_available_bytes;
+  threads.count = options.threads ? options.threads : machine.cpu.default_threads;
+  threads.cancel = &cancel;
+  for (const auto& [layer, choice] : options.attention_layers) layer_requests[layer] = ToRequest(choice);
+  profiler.enabled = options.profile;
+}
+
+hw::TilePlan Runtime::Plan(const hw::AttentionProblem& problem) const {
+  return hw::ChooseTilePlan(machine, problem, tile_request);
+}
+
+void Runtime::Attend(const AttentionCall& call) {
+  const attention::Shape& s = call.inputs.shape;
+  attention::Options options;
+  options.request = call.request;
+  options.plan = Plan({.q_len = s.q_len,
+                       .kv_len = s.kv_len,
+                       .n_heads = s.n_heads,
+                       .n_kv_heads = s.n_kv_heads,
+                       .head_dim = s.head_dim});
+  options.plan.threads = threads.count;
+  options.cancel = &cancel;
+  options.check_finite = check_finite;
+  attention::Outputs out;
+  out.out = call.out;
+
+  const auto start = std::chrono::steady_clock::now();
+  const attention::AttentionReport report = attention::Attend(call.inputs, out, options, workspace_);
+  if (profiler.enabled)
+    profiler.Add("attention", call.block, Describe(call.inputs),
+                 std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  CheckCancelled();
+
+  std::string& why = paths_[std::string(attention::Name(report.used))];
+  if (report.cause != attention::FallbackCause::kNone && why.empty()) {
+    why = report.sentence;
+    if (log) log(LogLevel::kWarning, "attention: " + why);
+  }
+  if (verify) Verify(call, options, report.used);
+}
+
+void Runtime::Verify(const AttentionCall& call, const attention::Options& options, attention::Path used) {
+  const attention::Shape& s = call.inputs.shape;
+  const size_t n = s.q_len * s.n_heads * s.head_dim;
+  hw::AlignedBuffer<float> expected(n);
+  attention::Options standard = options;
+  standard.request = attention::PathRequest::kStandard;
+  attention::Outputs out;
+  out.out = expected.data();
+  attention::Attend(call.inputs, out, standard, workspace_);
+  CheckCancelled();
+
+  LayerDeviation& d = deviations_[call.block];
+  d.layer = call.block;
+  d.path = attention::Name(used);
+  ++d.calls;
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < n; ++i) {
+    const double delta = static_cast<double>(call.out[i]) - expected[i];
+    d.max_abs = std::max(d.max_abs, std::abs(delta));
+    difference += delta * delta;
+    norm += static_cast<double>(expected[i]) * expected[i];
+  }
+  if (norm > 0) d.rel_norm = std::max(d.rel_norm, std::sqrt(difference / norm));
+}
+
+void Runtime::Trace(std::string_view name, std::initializer_list<size_t> shape, const float* data) const {
+  if (trace) trace({.name = name, .shape = {shape.begin(), shape.size()}, .f32 = data});
+}
+
+void Runtime::Trace(std::string_view name, std::initializer_list<size_t> shape, const int32_t* data) const {
+  if (trace) trace({.name = name, .shape = {shape.begin(), shape.size()}, .i32 = data});
+}
+
+std::vector<LayerDeviation> Runtime::Deviations() const {
+  std::vector<LayerDeviation> out;
+  for (const auto& [name, deviation] : deviations_) out.push_back(deviation);
+  return out;
+}
+
+std::string Runtime::PathsUsed() const {
+  std::string out;
+  for (const auto& [path, why] : paths_)
+    out += (out.empty() ? "" : ", ") + path + (why.empty() ? "" : " (" + why + ")");
+  return out;
+}
+
+}  // namespace qwen3vl

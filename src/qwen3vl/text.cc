@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qwen3vl/text.h"
+
+#include <algorithm>
+
+#include "hw/checked.h"
+#include "qwen3vl/layers.h"
+#include "qwen3vl/quant.h"
+
+namespace qwen3vl {
+
+using View = hw::MatrixView<float>;
+
+void TextModel::Embed(const TextChunk& chunk, View x) const {
+  for (size_t i = 0; i < chunk.ids.size(); ++i)
+    DequantizeRow(weights_.embed.format, weights_.embed.row(static_cast<size_t>(chunk.ids[i])), config_.dim,
+                  x.row(i));
+  for (const VisualRow& v : chunk.visual)
+    std::copy_n(v.features->main_row(v.row), config_.dim, x.row(v.token));
+}
+
+std::span<const float> TextModel::Forward(const TextChunk& chunk, attention::KvCache& cache, LogitsOf wanted,
+                                          Runtime& runtime) {
+  const size_t n = chunk.ids.size();
+  x_.Reserve(hw::CheckedMul(n, config_.dim, "activations"));
+  scratch_.Reserve(config_, n);
+  const View x(x_.data(), n, config_.dim);
+  Embed(chunk, x);
+  runtime.Trace("text.inputs_embeds", {n, config_.dim}, x.data);
+
+  const rope::RopeTable rope =
+      rope::RopeTable::Text(chunk.positions, config_.head_dim, config_.rope_theta, config_.mrope_section);
+  DecoderStep step{.config = &config_, .rope = &rope, .cache = &cache};
+  step.mask.causal = true;
+  const size_t n_deepstack = chunk.visual.empty() ? 0 : chunk.visual.front().features->deepstack.size();
+  for (size_t i = 0; i < config_.n_layers; ++i) {
+    step.weights = &weights_.layers[i];
+    step.index = i;
+    step.name = "text.layer." + std::to_string(i);
+    DecoderLayer(step, x, scratch_, runtime);
+    if (i >= n_deepstack) continue;
+    for (const VisualRow& v : chunk.visual) {
+      const hw::MatrixView<const float> feature(v.features->deepstack_row(i, v.row), 1, config_.dim);
+      AddScaled(feature, 1.0f, x.Rows(v.token, 1), hw::Threads{1});
+    }
+    runtime.Trace(step.name + ".with_deepstack", {n, config_.dim}, x.data);
+  }
+  if (wanted == LogitsOf::kNone) return {};
+
+  const View last = wanted == LogitsOf::kAllTokens ? x : x.Rows(n - 1, 1);
+  RmsNorm(last, weights_.final_norm.data(), config_.norm_eps, last, runtime.threads);
+  runtime.Trace("text.final_norm", {last.rows, config_.dim}, last.data);
+  logits_.Reserve(hw::CheckedMul(last.rows, config_.vocab_size, "logits"));
+  const View logits(logits_.data(), last.rows, config_.vocab_size);
+  runtime.Timed("logits", "", [&] {
+    Linear(weights_.output, last, logits, {.precision = runtime.precision}, runtime.threads);
+  });
+  runtime.Trace("logits", {logits.rows, config_.vocab_size}, logits.data);
+  return {logits.data, logits.rows * logits.cols};
+}
+
+size_t TextModel::ScratchBytes(const TextConfig& config, size_t n_tokens) {
+  const size_t rows = hw::CheckedProduct({n_tokens, config.dim, sizeof(float)}, "activations");
+  return rows + DecoderScratch::Bytes(config, n_tokens) + config.vocab_size * sizeof(float);
+}
+
+}  // namespace qwen3vl
