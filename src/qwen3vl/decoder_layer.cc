@@ -49,8 +49,8 @@ void AttentionBlock(const DecoderStep& step, ConstView normed, View out, bool ac
     Linear(w.v, normed, v, plain, threads);
   });
   runtime.Timed("norm+rope", step.name, [&] {
-    RmsNormHeads(q, c.n_heads, c.head_dim, w.q_norm.data(), c.norm_eps, threads);
-    RmsNormHeads(k, c.n_kv_heads, c.head_dim, w.k_norm.data(), c.norm_eps, threads);
+    if (w.q_norm.size()) RmsNormHeads(q, c.n_heads, c.head_dim, w.q_norm.data(), c.norm_eps, threads);
+    if (w.k_norm.size()) RmsNormHeads(k, c.n_kv_heads, c.head_dim, w.k_norm.data(), c.norm_eps, threads);
     rope::Rotate(*step.rope, q, c.n_heads, threads);
     rope::Rotate(*step.rope, k, c.n_kv_heads, threads);
   });
@@ -70,6 +70,7 @@ void AttentionBlock(const DecoderStep& step, ConstView normed, View out, bool ac
   call.inputs.cache = &layer;
   call.inputs.mask = step.mask;
   call.out = scratch.attended.data();
+  call.weights = step.attention_weights;
   runtime.Attend(call);
 
   runtime.Timed("o", step.name, [&] {

@@ -34,7 +34,8 @@ struct DecoderStep {
   std::string name;                       // "text.layer.3"
   const rope::RopeTable* rope = nullptr;  // [n]
   attention::KvCache* cache = nullptr;
-  attention::Mask mask;  // causal unless the caller wants more
+  attention::Mask mask;                // causal unless the caller wants more
+  float* attention_weights = nullptr;  // optional output [n_heads, n, kv_len]
 };
 
 // out [n, dim] = attention of the (already normalised) rows; appends their k and v to the cache.

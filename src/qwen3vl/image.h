@@ -13,21 +13,13 @@
 #include "hw/aligned_buffer.h"
 #include "hw/parallel.h"
 #include "qwen3vl/config.h"
+#include "qwen3vl/qwen3vl.h"
 #include "rope/positions.h"
 
 namespace qwen3vl {
 
-// 8-bit RGB, rows top to bottom, no padding: [height, width, 3].
-struct RgbImage {
-  size_t width = 0;
-  size_t height = 0;
-  std::vector<uint8_t> pixels;
-};
-
-struct DecodeOptions {
-  bool alpha_on_white = false;            // false: alpha is dropped, as the reference does
-  size_t max_pixels = size_t{256} << 20;  // refused before decoding beyond that
-};
+using RgbImage = Picture;
+using DecodeOptions = PictureOptions;
 
 // JPEG, PNG, WebP, GIF (first frame), BMP; EXIF orientation applied; grey, palette and 16-bit expanded.
 // `name` is for messages. Throws Error(kNotFound, kCorruptFile, kUnsupported).

@@ -50,7 +50,7 @@ using ProgressFn = std::function<bool(const Progress& progress)>;
 struct Picture {
   size_t width = 0;
   size_t height = 0;
-  std::vector<uint8_t> rgb;
+  std::vector<uint8_t> pixels;
 };
 
 struct PictureOptions {

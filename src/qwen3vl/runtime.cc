@@ -78,6 +78,7 @@ void Runtime::Attend(const AttentionCall& call) {
   options.check_finite = check_finite;
   attention::Outputs out;
   out.out = call.out;
+  out.weights = call.weights;
 
   const auto start = std::chrono::steady_clock::now();
   const attention::AttentionReport report = attention::Attend(call.inputs, out, options, workspace_);

@@ -44,7 +44,8 @@ struct AttentionCall {
   std::string block;  // "text.layer.3"
   attention::PathRequest request = attention::PathRequest::kAuto;
   attention::Inputs inputs;
-  float* out = nullptr;  // [q_len, n_heads * head_dim]
+  float* out = nullptr;      // [q_len, n_heads * head_dim]
+  float* weights = nullptr;  // optional [n_heads, q_len, kv_len]
 };
 
 struct Runtime {

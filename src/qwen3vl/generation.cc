@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qwen3vl/generation.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "qwen3vl/kv_type.h"
+#include "qwen3vl/memory_need.h"
+#include "qwen3vl/sampler.h"
+#include "qwen3vl/stop_text.h"
+
+namespace qwen3vl {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+attention::KvCacheShape CacheShape(const ModelConfig& config, const SessionOptions& options) {
+  const TextConfig& t = config.text;
+  return {.n_layers = t.n_layers,
+          .n_kv_heads = t.n_kv_heads,
+          .head_dim = t.head_dim,
+          .capacity = ContextOf(config, options),
+          .format = ToFormat(options.kv_type)};
+}
+
+void CheckOptions(const ModelConfig& config, const SessionOptions& o) {
+  if (o.prefill_chunk == 0)
+    throw Error(ErrorCode::kInvalidArgument, "prefill chunk: 0 tokens, want at least 1");
+  for (const auto& [layer, choice] : o.attention_layers)
+    if (layer >= config.text.n_layers)
+      throw Error(ErrorCode::kInvalidArgument, "attention of layer " + std::to_string(layer) +
+                                                   ": the model has layers 0 to " +
+                                                   std::to_string(config.text.n_layers - 1));
+}
+
+}  // namespace
+
+Generator::Generator(std::shared_ptr<const Model::Impl> model, const SessionOptions& options)
+    : model_((CheckOptions(model->files.config, options), std::move(model))),
+      options_(options),
+      prompt_context_{.config = &model_->files.config,
+                      .tokenizer = model_->tokenizer ? &*model_->tokenizer : nullptr,
+                      .chat_template = model_->chat_template,
+                      .preprocess = PreprocessOf(model_->files.config, options)},
+      runtime_(options),
+      cache_(CacheShape(model_->files.config, options)),
+      text_(model_->files.config.text, model_->files.text) {
+  if (model_->files.config.vision)
+    vision_ = std::make_unique<VisionModel>(*model_->files.config.vision, model_->files.vision);
+}
+
+void Generator::Reset() {
+  cache_.Truncate(0);
+  sequence_ = {};
+  features_.clear();
+}
+
+bool Generator::Report(Phase phase, size_t done, size_t total) {
+  if (options_.progress && !options_.progress({phase, done, total})) runtime_.cancel = true;
+  return !runtime_.cancel;
+}
+
+Reply Generator::Run(Prompt prompt, const GenerateOptions& options) {
+  const Clock::time_point start = Clock::now();
+  if (options.sampling) CheckSampling(*options.sampling);
+  if (prompt.ids.size() > cache_.shape().capacity)
+    throw Error(ErrorCode::kInvalidArgument,
+                "prompt: " + std::to_string(prompt.ids.size()) + " tokens, but the context holds " +
+                    std::to_string(cache_.shape().capacity) +
+                    "; raise it (--ctx) or use smaller pictures (--max-image-tokens)");
+  runtime_.cancel = false;
+  Reply reply;
+  reply.prompt_tokens = prompt.ids.size();
+  // The last token is computed again in any case: its logits are wanted. A trace wants every row of the
+  // prompt.
+  const size_t shared = options_.trace ? 0 : std::min(SharedPrefix(prompt, sequence_), cache_.length());
+  reply.reused_tokens = std::min(shared, prompt.ids.size() - 1);
+  reply.image_tokens = static_cast<size_t>(std::ranges::count_if(
+      prompt.sources, [](const Prompt::Source& s) { return s.visual != Prompt::kText; }));
+
+  // Pictures encoded for the last prompt serve again, wherever they stand in this one.
+  std::vector<Features> features(prompt.visuals.size());
+  for (size_t i = 0; i < prompt.visuals.size(); ++i)
+    for (size_t j = 0; j < features_.size(); ++j)
+      if (features_[j].rows && prompt.visuals[i].SameContent(sequence_.visuals[j]))
+        features[i] = features_[j];
+  features_ = std::move(features);
+  cache_.Truncate(reply.reused_tokens);
+  sequence_ = std::move(prompt);
+  TraceInputs(sequence_);
+
+  try {
+    EncodeVisuals(sequence_, reply.reused_tokens, reply);
+    runtime_.profiler.stage = "prefill";
+    const Clock::time_point prefill = Clock::now();
+    const std::span<const float> logits = Prefill(sequence_, reply.reused_tokens);
+    reply.prefill_s = SecondsSince(prefill);
+    reply.first_token_s = SecondsSince(start);
+    runtime_.profiler.stage = "decode";
+    const Clock::time_point decode = Clock::now();
+    Decode(logits, options, reply);
+    reply.decode_s = SecondsSince(decode);
+  } catch (const CancelledSignal&) {
+    reply.finish = FinishReason::kCancelled;
+  } catch (...) {
+    sequence_.ids.resize(std::min(sequence_.ids.size(), cache_.length()));
+    throw;
+  }
+  sequence_.ids.resize(std::min(sequence_.ids.size(), cache_.length()));
+  return reply;
+}
+
+void Generator::EncodeVisuals(const Prompt& prompt, size_t from_token, Reply& reply) {
+  std::vector<size_t> pictures, clips;
+  std::vector<bool> wanted(prompt.visuals.size(), options_.trace != nullptr);
+  for (size_t i = from_token; i < prompt.sources.size(); ++i)
+    if (prompt.sources[i].visual != Prompt::kText) wanted[prompt.sources[i].visual] = true;
+  for (size_t i = 0; i < prompt.visuals.size(); ++i)
+    if (wanted[i] && (options_.trace || !features_[i].rows))
+      (prompt.visuals[i].is_clip() ? clips : pictures).push_back(i);
+
+  if (options_.trace) {  // the contract: one pass over all pictures, one over all clips
+    const bool both = !pictures.empty() && !clips.empty();
+    if (!pictures.empty()) EncodeTogether(prompt, pictures, both ? "vision_image" : "vision", reply);
+    if (!clips.empty()) EncodeTogether(prompt, clips, both ? "vision_video" : "vision", reply);
+    return;
+  }
+  for (const std::vector<size_t>* kind : {&pictures, &clips})
+    for (size_t i : *kind) EncodeTogether(prompt, {&i, 1}, "vision", reply);
+}
+
+void Generator::EncodeTogether(const Prompt& prompt, std::span<const size_t> which, const std::string& prefix,
+                               Reply& reply) {
+  const VisionConfig& config = *model_->files.config.vision;
+  Clock::time_point start = Clock::now();
+  runtime_.profiler.stage = "preprocess";
+  std::vector<rope::Grid> grids;
+  std::vector<Patches> parts;
+  size_t n_values = 0;
+  runtime_.Timed("resize+patches", "", [&] {
+    for (size_t i : which) {
+      parts.push_back(MakePatches(prompt.visuals[i], prompt_context_, runtime_.threads));
+      grids.push_back(parts.back().grid);
+      n_values += parts.back().values.size();
+    }
+  });
+  hw::AlignedBuffer<float> joined;
+  if (parts.size() > 1) {
+    joined = hw::AlignedBuffer<float>(n_values);
+    float* to = joined.data();
+    for (const Patches& p : parts) to = std::copy_n(p.values.data(), p.values.size(), to);
+    parts.resize(1);
+  }
+  const std::span<const float> patches = joined.size() ? joined.span() : parts.front().values.span();
+  reply.preprocess_s += SecondsSince(start);
+  const bool clips = prompt.visuals[which.front()].is_clip();
+  runtime_.Trace(clips ? "pixel_values_videos" : "pixel_values",
+                 {n_values / config.patch_dim(), config.patch_dim()}, patches.data());
+
+  start = Clock::now();
+  runtime_.profiler.stage = "encode";
+  Report(Phase::kEncode, 0, config.n_layers);
+  const auto features = std::make_shared<const VisualFeatures>(vision_->Encode(
+      patches, grids, prefix, [&](size_t done) { Report(Phase::kEncode, done, config.n_layers); }, runtime_));
+  size_t row = 0;
+  for (size_t k = 0; k < which.size(); ++k) {
+    features_[which[k]] = {features, row};
+    row += grids[k].t * grids[k].h * grids[k].w / (config.merge_size * config.merge_size);
+  }
+  reply.encode_s += SecondsSince(start);
+}
+
+std::span<const float> Generator::Forward(const TextChunk& chunk, LogitsOf logits) {
+  const size_t before = cache_.length();
+  try {
+    return text_.Forward(chunk, cache_, logits, runtime_);
+  } catch (...) {
+    cache_.Truncate(before);
+    throw;
+  }
+}
+
+std::span<const float> Generator::Prefill(const Prompt& prompt, size_t from_token) {
+  const size_t n = prompt.ids.size();
+  const size_t vocab_size = model_->files.config.text.vocab_size;
+  std::span<const float> logits;
+  Report(Phase::kPrefill, from_token, n);
+  for (size_t begin = from_token; begin < n;) {
+    runtime_.CheckCancelled();
+    const size_t count = std::min(options_.prefill_chunk, n - begin);
+    std::vector<VisualRow> visual;
+    for (size_t i = 0; i < count; ++i) {
+      const Prompt::Source& s = prompt.sources[begin + i];
+      if (s.visual == Prompt::kText) continue;
+      const Features& f = features_[s.visual];
+      visual.push_back({i, f.rows.get(), f.first_row + s.row});
+    }
+    const TextChunk chunk{.ids = std::span(prompt.ids).subspan(begin, count),
+                          .positions = std::span(prompt.positions).subspan(begin, count),
+                          .visual = visual};
+    begin += count;
+    logits = Forward(chunk, options_.trace ? LogitsOf::kAllTokens
+                            : begin == n   ? LogitsOf::kLastToken
+                                           : LogitsOf::kNone);
+    Report(Phase::kPrefill, begin, n);
+  }
+  return logits.last(vocab_size);
+}
+
+std::span<const float> Generator::Step(int32_t id) {
+  const int32_t at = static_cast<int32_t>(sequence_.next_position);
+  const rope::Position position{at, at, at};
+  const std::span<const float> logits =
+      Forward({.ids = {&id, 1}, .positions = {&position, 1}, .visual = {}}, LogitsOf::kLastToken);
+  sequence_.ids.push_back(id);
+  sequence_.positions.push_back(position);
+  sequence_.sources.push_back({Prompt::kText, 0});
+  ++sequence_.next_position;
+  return logits;
+}
+
+void Generator::Decode(std::span<const float> logits, const GenerateOptions& options, Reply& reply) {
+  // The trace of the prompt ends here; of the answer it gets tokens and logits only.
+  const TraceFn trace = std::exchange(runtime_.trace, nullptr);
+  struct Restore {
+    Runtime& runtime;
+    const TraceFn& trace;
+    ~Restore() { runtime.trace = trace; }
+  } restore{runtime_, trace};
+
+  const std::vector<int32_t>& ends = model_->files.config.sampling.stop_ids;
+  Sampler sampler(options.sampling ? *options.sampling : ToSamplingOptions(model_->files.config.sampling),
+                  sequence_.ids);
+  StreamDecoder decoder;
+  StopText stop(options.stop);
+  const auto show = [&](const std::string& text) {
+    reply.text += text;
+    if (!text.empty() && options.on_text && !options.on_text(text)) runtime_.cancel = true;
+  };
+  reply.finish = FinishReason::kLength;
+  try {
+    while (reply.ids.size() < options.max_tokens) {
+      runtime_.CheckCancelled();
+      const int32_t id = sampler.Next(logits);
+      const size_t shape[] = {1, logits.size()};
+      if (trace) trace({.name = "greedy_step_logits", .shape = shape, .f32 = logits.data()});
+      if (!options.ignore_end && std::ranges::find(ends, id) != ends.end()) {
+        reply.finish = FinishReason::kStop;
+        break;
+      }
+      reply.ids.push_back(id);
+      if (model_->tokenizer && !model_->tokenizer->IsSpecial(id))
+        show(stop.Push(decoder.Push(model_->tokenizer->TokenBytes(id))));
+      Report(Phase::kDecode, reply.ids.size(), options.max_tokens);
+      if (stop.stopped()) {
+        reply.finish = FinishReason::kStop;
+        break;
+      }
+      if (reply.ids.size() == options.max_tokens) break;
+      if (cache_.length() == cache_.shape().capacity) {
+        reply.finish = FinishReason::kContextFull;
+        break;
+      }
+      logits = Step(id);
+    }
+  } catch (const CancelledSignal&) {
+    reply.finish = FinishReason::kCancelled;
+  }
+  show(stop.Push(decoder.Finish()));
+  show(stop.Finish());
+}
+
+void Generator::TraceInputs(const Prompt& prompt) const {
+  if (!options_.trace) return;
+  const size_t n = prompt.ids.size();
+  runtime_.Trace("input_ids", {n}, prompt.ids.data());
+  std::vector<int32_t> rows(3 * n);
+  for (size_t i = 0; i < n; ++i)
+    rows[i] = prompt.positions[i].t, rows[n + i] = prompt.positions[i].h,
+    rows[2 * n + i] = prompt.positions[i].w;
+  runtime_.Trace("position_ids", {3, n}, rows.data());
+  for (const bool clips : {false, true}) {
+    std::vector<int32_t> grids;
+    for (const Visual& v : prompt.visuals)
+      if (v.is_clip() == clips)
+        grids.insert(grids.end(), {static_cast<int32_t>(v.grid.t), static_cast<int32_t>(v.grid.h),
+                                   static_cast<int32_t>(v.grid.w)});
+    if (!grids.empty())
+      runtime_.Trace(clips ? "video_grid_thw" : "image_grid_thw", {grids.size() / 3, 3}, grids.data());
+  }
+}
+
+}  // namespace qwen3vl

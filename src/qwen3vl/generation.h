@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Prefill and decode of one sequence: what is in the cache, which pictures are encoded, and how an answer
+// grows token by token.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "attention/kv_cache.h"
+#include "qwen3vl/model.h"
+#include "qwen3vl/prompt.h"
+#include "qwen3vl/runtime.h"
+#include "qwen3vl/text.h"
+#include "qwen3vl/vision.h"
+
+namespace qwen3vl {
+
+class Generator {
+ public:
+  Generator(std::shared_ptr<const Model::Impl> model, const SessionOptions& options);
+
+  // Brings the cache to hold `prompt` (re-using what it shares with the last one), then generates.
+  Reply Run(Prompt prompt, const GenerateOptions& options);
+  void Reset();
+
+  const PromptContext& prompt_context() const { return prompt_context_; }
+  Runtime& runtime() { return runtime_; }
+  const Runtime& runtime() const { return runtime_; }
+  const attention::KvCache& cache() const { return cache_; }
+
+ private:
+  struct Features {
+    std::shared_ptr<const VisualFeatures> rows;
+    size_t first_row = 0;  // of this visual in `rows`
+  };
+
+  void EncodeVisuals(const Prompt& prompt, size_t from_token, Reply& reply);
+  void EncodeTogether(const Prompt& prompt, std::span<const size_t> which, const std::string& prefix,
+                      Reply& reply);
+  std::span<const float> Prefill(const Prompt& prompt, size_t from_token);
+  void Decode(std::span<const float> logits, const GenerateOptions& options, Reply& reply);
+  // One token on top of the cache. The cache is as before when it throws.
+  std::span<const float> Step(int32_t id);
+  std::span<const float> Forward(const TextChunk& chunk, LogitsOf logits);
+  void TraceInputs(const Prompt& prompt) const;
+  bool Report(Phase phase, size_t done, size_t total);
+
+  std::shared_ptr<const Model::Impl> model_;
+  SessionOptions options_;
+  PromptContext prompt_context_;
+  Runtime runtime_;
+  attention::KvCache cache_;
+  TextModel text_;
+  std::unique_ptr<VisionModel> vision_;
+  Prompt sequence_;                 // what the cache holds: ids, pictures and positions of its tokens
+  std::vector<Features> features_;  // one a visual of sequence_; empty rows: not encoded yet
+};
+
+}  // namespace qwen3vl

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// The memory a run takes, computed from the config alone: what `inspect` prints and what a session checks
+// before it allocates.
+#pragma once
+
+#include "qwen3vl/config.h"
+#include "qwen3vl/qwen3vl.h"
+
+namespace qwen3vl {
+
+// Tokens the cache holds under these options: the asked number, or 8192, never more than the model was made
+// for.
+size_t ContextOf(const ModelConfig& config, const SessionOptions& options);
+
+// `picture`: the largest picture in pixels (0: none). Overflow-checked.
+MemoryNeed EstimateMemory(const ModelConfig& config, size_t weight_bytes, const SessionOptions& options,
+                          size_t picture_width, size_t picture_height);
+
+// The config's preprocessing with the session's own bounds on image tokens.
+PreprocessConfig PreprocessOf(const ModelConfig& config, const SessionOptions& options);
+
+}  // namespace qwen3vl
