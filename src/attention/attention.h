@@ -2,6 +2,12 @@
 // Softmax attention: the entry that checks a problem, picks a path (CUDA tiled, CPU tiled, standard), falls
 // back when one cannot run, and reports what it did as a value. Online softmax: Milakov and Gimelshein 2018;
 // tiling: Dao et al. 2022 (FlashAttention), algorithm 1.
+//
+// The standard path keeps a whole row of scores, reads every key and value once per few q rows, and takes
+// memory that grows with kv_len. The tiled path never keeps more than one tile of scores: q rows of all heads
+// of a group share a tile of keys and values, which is read once per task; a row's running maximum and sum
+// let later tiles correct earlier ones. Its scratch depends on the plan only. With few q rows (decode) the kv
+// rows are split between the threads and the partial results merged by their log-sum-exp.
 #pragma once
 
 #include <atomic>
@@ -9,8 +15,10 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "attention/kv_cache.h"
+#include "hw/aligned_buffer.h"
 #include "hw/number_format.h"
 #include "hw/parallel.h"
 #include "hw/tile_plan.h"
@@ -90,15 +98,28 @@ struct Options {
 struct AttentionReport {
   PathRequest asked = PathRequest::kAuto;
   Path used = Path::kStandard;
-  FallbackCause cause = FallbackCause::kNone;
-  std::string sentence;  // empty when nothing fell back
+  FallbackCause cause = FallbackCause::kNone;  // of the last fallback, where there were two
+  std::string sentence;                        // of all of them; empty when nothing fell back
+  size_t tile = 0;                             // kv rows per step that ran; 0 on the standard path
 };
 
 // Scratch that calls share; grows on demand and is bounded by the plan, not by the lengths. One per caller
 // thread.
-class Workspace;
+class Workspace {
+ public:
+  size_t bytes() const { return buffer_.bytes(); }
+  // At least `count` floats, cache-line aligned; earlier content is lost. Throws std::bad_alloc.
+  float* Reserve(size_t count) {
+    buffer_.Reserve(count);
+    return buffer_.data();
+  }
 
-// Throws Error(kInvalidArgument) only for contradictory shapes; everything that merely cannot run falls back.
+ private:
+  hw::AlignedBuffer<float> buffer_;
+};
+
+// Throws Error(kInvalidArgument) only for contradictory shapes, and Error(kOutOfMemory) when not even the
+// standard path has the memory for a row of scores; everything else that cannot run falls back.
 AttentionReport Attend(const Inputs& in, const Outputs& out, const Options& options, Workspace& workspace);
 
 }  // namespace qwen3vl::attention

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "attention/attention.h"
+
+#include <string>
+
+#include "attention/check.h"
+#include "attention/cuda/attention_cuda.h"
+#include "attention/standard.h"
+#include "attention/tiled.h"
+
+namespace qwen3vl::attention {
+namespace {
+
+constexpr size_t kMaxTiledHeadDim = 256;
+
+PathOutcome TryTiled(const Inputs& in, const Outputs& out, const Options& options, Workspace& workspace,
+                     size_t* tile) {
+  if (out.weights)
+    return {FallbackCause::kUnsupported, "tiled: attention weights are asked for, which only standard keeps"};
+  if (in.shape.head_dim > kMaxTiledHeadDim)
+    return {FallbackCause::kUnsupported, "tiled: head_dim " + std::to_string(in.shape.head_dim) +
+                                             " is over " + std::to_string(kMaxTiledHeadDim)};
+  return AttendTiled(in, out, options, workspace, tile);
+}
+
+// After a path has run: notices a non-finite result of finite inputs.
+PathOutcome CheckNumbers(const Inputs& in, const Outputs& out, const Options& options, const char* path) {
+  const bool cancelled = options.cancel && options.cancel->load(std::memory_order_relaxed);
+  if (cancelled || !options.check_finite || ResultIsFinite(in.shape, out) || !InputsAreFinite(in)) return {};
+  return {FallbackCause::kNumbers, std::string(path) + ": a result is not finite though all inputs are"};
+}
+
+void Note(const PathOutcome& outcome, AttentionReport& report) {
+  report.cause = outcome.cause;
+  if (!report.sentence.empty()) report.sentence += "; ";
+  report.sentence += outcome.sentence;
+}
+
+}  // namespace
+
+std::string_view Name(Path path) {
+  switch (path) {
+    case Path::kStandard:
+      return "standard";
+    case Path::kCpuTiled:
+      return "cpu_tiled";
+    case Path::kCudaTiled:
+      return "cuda_tiled";
+  }
+  return "unknown";
+}
+
+std::string_view Name(FallbackCause cause) {
+  switch (cause) {
+    case FallbackCause::kNone:
+      return "none";
+    case FallbackCause::kUnsupported:
+      return "unsupported";
+    case FallbackCause::kDevice:
+      return "device";
+    case FallbackCause::kMemory:
+      return "memory";
+    case FallbackCause::kNumbers:
+      return "numbers";
+  }
+  return "unknown";
+}
+
+AttentionReport Attend(const Inputs& in, const Outputs& out, const Options& options, Workspace& workspace) {
+  CheckProblem(in, out);
+  AttentionReport report;
+  report.asked = options.request;
+  if (options.request == PathRequest::kCuda || (options.request == PathRequest::kAuto && CudaAvailable())) {
+    report.used = Path::kCudaTiled;
+    PathOutcome outcome = AttendCuda(in, out, options);
+    if (outcome.cause == FallbackCause::kNone) outcome = CheckNumbers(in, out, options, "cuda");
+    if (outcome.cause == FallbackCause::kNone) return report;
+    Note(outcome, report);
+  }
+  if (options.request != PathRequest::kStandard && report.cause != FallbackCause::kNumbers) {
+    report.used = Path::kCpuTiled;
+    PathOutcome outcome = TryTiled(in, out, options, workspace, &report.tile);
+    if (outcome.cause == FallbackCause::kNone) outcome = CheckNumbers(in, out, options, "tiled");
+    if (outcome.cause == FallbackCause::kNone) return report;
+    Note(outcome, report);
+  }
+  report.used = Path::kStandard;
+  report.tile = 0;
+  const hw::Threads threads{options.plan.threads, options.cancel};
+  // Where floats overflowed, sums in double may not.
+  if (report.cause == FallbackCause::kNumbers)
+    AttendStandard<double>(in, out, threads);
+  else
+    AttendStandard<float>(in, out, threads);
+  return report;
+}
+
+}  // namespace qwen3vl::attention

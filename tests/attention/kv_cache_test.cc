@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "attention/kv_cache.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <sstream>
+#include <string>
+
+#include "attention/row_codec.h"
+#include "qwen3vl/error.h"
+#include "support/near.h"
+#include "support/seeded.h"
+
+namespace qwen3vl::attention {
+namespace {
+
+using test::Seeded;
+
+struct FormatCase {
+  hw::Format format;
+  float tolerance;  // largest error of a stored value of magnitude 1: half a step of the format
+};
+void PrintTo(const FormatCase& c, std::ostream* os) { *os << hw::Name(c.format); }
+
+// Values are multiples of 1/128 up to 1, exact in the floats; q8_0 keeps 127 steps of the block's largest
+// value, and its f16 scale adds 2^-11 of the value.
+constexpr FormatCase kFormats[] = {{hw::Format::kF32, 0},
+                                   {hw::Format::kF16, 0},
+                                   {hw::Format::kBF16, 0},
+                                   {hw::Format::kQ8_0, 0.5f / 127 + 0.0005f}};
+
+KvCacheShape SmallShape(hw::Format format, size_t head_dim = 64) {
+  return {.n_layers = 2, .n_kv_heads = 3, .head_dim = head_dim, .capacity = 37, .format = format};
+}
+
+ErrorCode CodeOf(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const Error& e) {
+    return e.code();
+  }
+  ADD_FAILURE() << "no Error was thrown";
+  return ErrorCode::kDevice;
+}
+
+// Rows [first, first + n) of a fixed stream; the same token has the same values however it is appended.
+struct Rows {
+  std::vector<float> k, v;
+  size_t width, n;
+
+  Rows(const KvCacheShape& s, size_t first, size_t count) : width(s.n_kv_heads * s.head_dim), n(count) {
+    for (size_t i = first; i < first + count; ++i)
+      for (size_t c = 0; c < width; ++c) {
+        k.push_back(test::SeededValue(1, i * width + c));
+        v.push_back(test::SeededValue(2, i * width + c));
+      }
+  }
+  hw::MatrixView<const float> K() const { return {k.data(), n, width}; }
+  hw::MatrixView<const float> V() const { return {v.data(), n, width}; }
+};
+
+void AppendAll(KvCache& cache, size_t n) {
+  const Rows rows(cache.shape(), cache.length(), n);
+  for (size_t l = 0; l < cache.shape().n_layers; ++l) cache.Append(l, rows.K(), rows.V());
+}
+
+std::vector<float> Contents(const KvCache& cache, size_t layer, size_t length) {
+  const KvCacheShape& s = cache.shape();
+  std::vector<float> all, row(s.head_dim);
+  for (size_t pos = 0; pos < length; ++pos)
+    for (size_t h = 0; h < s.n_kv_heads; ++h) {
+      cache.ReadK(layer, h, pos, row.data());
+      all.insert(all.end(), row.begin(), row.end());
+      cache.ReadV(layer, h, pos, row.data());
+      all.insert(all.end(), row.begin(), row.end());
+    }
+  return all;
+}
+
+std::vector<float> Wanted(const KvCacheShape& s, size_t length) {
+  const Rows rows(s, 0, length);
+  std::vector<float> all;
+  for (size_t i = 0; i < length * s.n_kv_heads; ++i) {
+    all.insert(all.end(), rows.k.begin() + i * s.head_dim, rows.k.begin() + (i + 1) * s.head_dim);
+    all.insert(all.end(), rows.v.begin() + i * s.head_dim, rows.v.begin() + (i + 1) * s.head_dim);
+  }
+  return all;
+}
+
+class KvCacheFormat : public testing::TestWithParam<FormatCase> {};
+INSTANTIATE_TEST_SUITE_P(Formats, KvCacheFormat, testing::ValuesIn(kFormats),
+                         [](const auto& param) { return std::string(hw::Name(param.param.format)); });
+
+TEST_P(KvCacheFormat, ReadsBackWhatWasAppended) {
+  KvCache cache(SmallShape(GetParam().format));
+  for (const size_t n : {1, 15, 1, 17, 3}) AppendAll(cache, n);  // ends at the capacity, crosses panels
+  EXPECT_EQ(cache.length(), 37u);
+  for (const size_t layer : {0, 1})
+    EXPECT_TRUE(test::AllNear(Contents(cache, layer, 37), Wanted(cache.shape(), 37), GetParam().tolerance));
+}
+
+TEST_P(KvCacheFormat, TruncateKeepsEarlierRows) {
+  KvCache cache(SmallShape(GetParam().format));
+  AppendAll(cache, 30);
+  cache.Truncate(18);
+  EXPECT_EQ(cache.length(), 18u);
+  AppendAll(cache, 10);
+  EXPECT_TRUE(test::AllNear(Contents(cache, 1, 28), Wanted(cache.shape(), 28), GetParam().tolerance));
+}
+
+TEST_P(KvCacheFormat, CopyPrefixTakesExactlyThatMuch) {
+  KvCache from(SmallShape(GetParam().format));
+  AppendAll(from, 30);
+  KvCacheShape larger = from.shape();
+  larger.capacity = 100;
+  KvCache to(larger);
+  AppendAll(to, 50);
+  to.CopyPrefix(from, 21);
+  EXPECT_EQ(to.length(), 21u);
+  EXPECT_EQ(Contents(to, 0, 21), Contents(from, 0, 21));
+}
+
+TEST_P(KvCacheFormat, SaveAndLoadGiveTheSameBits) {
+  KvCache saved(SmallShape(GetParam().format));
+  AppendAll(saved, 19);
+  std::stringstream file;
+  saved.Save(file);
+  KvCache loaded(SmallShape(GetParam().format));
+  AppendAll(loaded, 5);
+  loaded.Load(file);
+  EXPECT_EQ(loaded.length(), 19u);
+  for (const size_t layer : {0, 1}) EXPECT_EQ(Contents(loaded, layer, 19), Contents(saved, layer, 19));
+}
+
+TEST_P(KvCacheFormat, BytesAreKnownInAdvance) {
+  const KvCacheShape shape = SmallShape(GetParam().format);
+  EXPECT_EQ(KvCache(shape).bytes(), KvCache::BytesFor(shape));
+  // 37 tokens take the room of 48; each of the 2 layers x 3 heads starts on a cache line.
+  EXPECT_EQ(KvCache::BytesFor(shape), 2 * 3 * 2 * 48 * hw::RowBytes(shape.format, 64));
+}
+
+// Loads `bytes` into a cache that holds 5 tokens and expects kCorruptFile.
+void ExpectCorrupt(const std::string& bytes, size_t length_after) {
+  KvCache cache(SmallShape(hw::Format::kF16));
+  AppendAll(cache, 5);
+  std::istringstream in(bytes);
+  EXPECT_EQ(CodeOf([&] { cache.Load(in); }), ErrorCode::kCorruptFile);
+  EXPECT_EQ(cache.length(), length_after);
+}
+
+std::string SavedBytes(const KvCacheShape& shape, size_t n) {
+  KvCache cache(shape);
+  AppendAll(cache, n);
+  std::ostringstream out;
+  cache.Save(out);
+  return out.str();
+}
+
+TEST(KvCache, LoadRejectsTruncatedFiles) {
+  const std::string good = SavedBytes(SmallShape(hw::Format::kF16), 3);
+  for (const size_t size : {size_t{0}, size_t{7}, size_t{47}}) ExpectCorrupt(good.substr(0, size), 5);
+  for (const size_t size : {size_t{48}, good.size() / 2, good.size() - 1})
+    ExpectCorrupt(good.substr(0, size), 0);
+}
+
+TEST(KvCache, LoadRejectsAChangedByteAnywhere) {
+  const std::string good = SavedBytes(SmallShape(hw::Format::kF16), 1);
+  for (size_t i = 0; i < good.size(); i += i < 60 ? 1 : 101) {
+    std::string bad = good;
+    bad[i] = static_cast<char>(bad[i] ^ 0x40);
+    KvCache cache(SmallShape(hw::Format::kF16));
+    std::istringstream in(bad);
+    EXPECT_EQ(CodeOf([&] { cache.Load(in); }), ErrorCode::kCorruptFile) << "byte " << i;
+  }
+}
+
+TEST(KvCache, LoadRejectsAnotherShape) {
+  ExpectCorrupt(SavedBytes(SmallShape(hw::Format::kF16, 32), 3), 5);
+  ExpectCorrupt(SavedBytes(SmallShape(hw::Format::kF32), 3), 5);
+  KvCacheShape longer = SmallShape(hw::Format::kF16);
+  longer.capacity = 38;
+  ExpectCorrupt(SavedBytes(longer, 38), 5);
+}
+
+TEST(KvCache, SaveReportsAFullDisk) {
+  KvCache cache(SmallShape(hw::Format::kF16));
+  AppendAll(cache, 3);
+  std::ostringstream out;
+  out.setstate(std::ios::badbit);
+  EXPECT_EQ(CodeOf([&] { cache.Save(out); }), ErrorCode::kInvalidArgument);
+}
+
+TEST(KvCache, LengthIsThatOfTheShortestLayer) {
+  KvCache cache(SmallShape(hw::Format::kF32));
+  AppendAll(cache, 4);
+  const Rows rows(cache.shape(), 4, 2);
+  cache.Append(0, rows.K(), rows.V());
+  EXPECT_EQ(cache.length(), 4u);
+  EXPECT_EQ(cache.layer(0).length, 6u);
+  cache.Truncate(4);
+  EXPECT_EQ(cache.layer(0).length, 4u);
+}
+
+TEST(KvCache, AppendTakesStridedRows) {
+  const KvCacheShape shape{
+      .n_layers = 1, .n_kv_heads = 2, .head_dim = 24, .capacity = 4, .format = hw::Format::kF32};
+  const std::vector<float> k = Seeded(5, 3 * 100), v = Seeded(6, 3 * 77);
+  KvCache cache(shape);
+  cache.Append(0, {k.data(), 3, 48, 100}, {v.data(), 3, 48, 77});
+  std::vector<float> row(24);
+  cache.ReadK(0, 1, 2, row.data());
+  EXPECT_EQ(row, std::vector<float>(k.begin() + 2 * 100 + 24, k.begin() + 2 * 100 + 48));
+  cache.ReadV(0, 1, 2, row.data());
+  EXPECT_EQ(row, std::vector<float>(v.begin() + 2 * 77 + 24, v.begin() + 2 * 77 + 48));
+}
+
+TEST(KvCache, FullCacheRefusesAndStaysAsItWas) {
+  KvCache cache(SmallShape(hw::Format::kF32));
+  AppendAll(cache, 30);
+  const Rows rows(cache.shape(), 30, 8);
+  EXPECT_EQ(CodeOf([&] { cache.Append(0, rows.K(), rows.V()); }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(cache.layer(0).length, 30u);
+}
+
+TEST(KvCache, RejectsWrongWidthLayerAndUnevenRows) {
+  KvCache cache(SmallShape(hw::Format::kF32));
+  const Rows rows(cache.shape(), 0, 2);
+  EXPECT_EQ(CodeOf([&] { cache.Append(2, rows.K(), rows.V()); }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf([&] { cache.Append(0, rows.K().Cols(0, 64), rows.V()); }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf([&] { cache.Append(0, rows.K(), rows.V().Rows(0, 1)); }), ErrorCode::kInvalidArgument);
+}
+
+TEST(KvCache, RejectsImpossibleShapes) {
+  EXPECT_EQ(CodeOf([] { KvCache cache(SmallShape(hw::Format::kQ8_0, 72)); }), ErrorCode::kUnsupported);
+  EXPECT_EQ(CodeOf([] { KvCache cache(SmallShape(hw::Format::kQ4_K, 256)); }), ErrorCode::kUnsupported);
+  EXPECT_EQ(CodeOf([] { KvCache cache(SmallShape(hw::Format::kF16, 0)); }), ErrorCode::kInvalidArgument);
+  KvCacheShape shape = SmallShape(hw::Format::kF16);
+  shape.capacity = std::numeric_limits<size_t>::max() / 64;
+  EXPECT_EQ(CodeOf([&] { KvCache::BytesFor(shape); }), ErrorCode::kInvalidArgument);
+}
+
+TEST(KvCache, OutOfMemoryNamesTheBytes) {
+  KvCacheShape shape = SmallShape(hw::Format::kF32);
+  shape.capacity = size_t{1} << 46;
+  try {
+    KvCache cache(shape);
+    FAIL() << "2^46 tokens fitted";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kOutOfMemory);
+    EXPECT_NE(std::string(e.what()).find(std::to_string(KvCache::BytesFor(shape))), std::string::npos)
+        << e.what();
+  }
+}
+
+TEST(KvCache, CopyPrefixRejectsOtherShapesAndLengths) {
+  KvCache from(SmallShape(hw::Format::kF16)), to(SmallShape(hw::Format::kF32)),
+      same(SmallShape(hw::Format::kF16));
+  AppendAll(from, 4);
+  EXPECT_EQ(CodeOf([&] { to.CopyPrefix(from, 4); }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf([&] { same.CopyPrefix(from, 5); }), ErrorCode::kInvalidArgument);
+}
+
+TEST(RowCodec, Q8KeepsInfinitiesNonFinite) {
+  std::vector<float> row(32, 1.0f), back(32);
+  row[3] = std::numeric_limits<float>::infinity();
+  std::byte stored[sizeof(hw::BlockQ8_0)];
+  EncodeRow(hw::Format::kQ8_0, row.data(), 32, stored);
+  DecodeRow(hw::Format::kQ8_0, stored, 32, back.data());
+  EXPECT_FALSE(std::isfinite(back[3]));
+}
+
+}  // namespace
+}  // namespace qwen3vl::attention
