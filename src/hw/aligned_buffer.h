@@ -9,6 +9,7 @@
 #include <new>
 #include <span>
 #include <type_traits>
+#include <utility>
 
 #include "hw/checked.h"
 
@@ -30,7 +31,15 @@ class AlignedBuffer {
     data_.reset(static_cast<T*>(std::aligned_alloc(kAlignment, bytes)));
     if (!data_) throw std::bad_alloc();
   }
-  // As above, all bytes zero.
+  // The buffer moved from is empty and may be used again.
+  AlignedBuffer(AlignedBuffer&& other) noexcept
+      : data_(std::move(other.data_)), size_(std::exchange(other.size_, 0)) {}
+  AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {
+    data_ = std::move(other.data_);
+    size_ = std::exchange(other.size_, 0);
+    return *this;
+  }
+  // `size` elements, all bytes zero.
   static AlignedBuffer Zeroed(size_t size) {
     AlignedBuffer b(size);
     if (size) std::memset(b.data(), 0, size * sizeof(T));

@@ -76,6 +76,15 @@ void SetCache(size_t reported, size_t least, size_t most, size_t& bytes) {
 
 }  // namespace
 
+CpuFacts ReadFacts(const std::string& root) {
+  CpuFacts facts;
+  facts.model_name = ParseModelName(ReadTextFile(root + "/proc/cpuinfo"));
+  facts.topology = ReadTopology(root);
+  facts.group = ReadControlGroup(root);
+  facts.memory = ParseMemInfo(ReadTextFile(root + "/proc/meminfo"));
+  return facts;
+}
+
 CpuInfo DescribeCpu(const CpuFacts& facts) {
   constexpr size_t kKib = 1024, kMib = 1024 * kKib;
   CpuInfo info;

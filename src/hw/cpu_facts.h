@@ -25,6 +25,9 @@ struct CpuFacts {
   bool has_f16c = false;
 };
 
+// What the files under <root>/proc and <root>/sys say; the rest stays unknown.
+CpuFacts ReadFacts(const std::string& root);
+
 // Cores this process may use, with the container's quota applied (rounded to whole cores, at least 1);
 // memory with its limit applied; the defaults of CpuInfo for caches that are unknown or implausible, as
 // hypervisors like to report.

@@ -15,7 +15,6 @@
 
 #include "hw/cpu_facts.h"
 #include "hw/isa_dispatch.h"
-#include "hw/machine_files.h"
 #include "qwen3vl/error.h"
 
 namespace qwen3vl::hw {
@@ -145,12 +144,8 @@ std::string_view Name(Isa isa) {
 }
 
 CpuInfo ProbeCpu() {
-  CpuFacts facts;
-  facts.model_name = ParseModelName(ReadTextFile("/proc/cpuinfo"));
+  CpuFacts facts = ReadFacts("");
   facts.allowed_cpus = AllowedCpus();
-  facts.topology = ReadTopology("");
-  facts.group = ReadControlGroup("");
-  facts.memory = ParseMemInfo(ReadTextFile("/proc/meminfo"));
   facts.best_isa = State().available.back();
   AddLibraryFacts(facts);
   return DescribeCpu(facts);

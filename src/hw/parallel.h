@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // The only place that knows the thread backend: OpenMP, or std::thread where ThreadSanitizer has to see every
-// hand-over.
+// hand-over (it starts threads anew for each call, which costs tens of microseconds a thread).
+//
+// GNU's OpenMP keeps its threads spinning for a while after each call, so that the next one starts at once.
+// More threads than this process may use processors therefore slow everything down; CpuInfo::default_threads
+// never asks for them. Every application thread that calls has threads of its own. Inside a task, a call runs
+// on the task's thread alone.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -40,7 +46,11 @@ void ParallelFor(Threads threads, size_t n_tasks, const Fn& fn) {
 #else
   std::vector<std::thread> others;
   others.reserve(n - 1);
-  for (size_t thread = 1; thread < n; ++thread) others.emplace_back(work, thread);
+  try {
+    for (size_t thread = 1; thread < n; ++thread) others.emplace_back(work, thread);
+  } catch (const std::system_error&) {
+    // No more threads to be had: those that run share the tasks.
+  }
   work(0);
   for (std::thread& t : others) t.join();
 #endif

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hw/tile_plan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "support/machines.h"
+
+namespace qwen3vl::hw {
+namespace {
+
+using test::kGib;
+using test::kKib;
+using test::kMib;
+using testing::HasSubstr;
+
+AttentionProblem Prefill() {
+  AttentionProblem problem;
+  problem.q_len = problem.kv_len = 2048;
+  return problem;
+}
+
+struct Case {
+  const char* name;
+  test::RecordedMachine (*machine)();
+  GpuInfo (*gpu)();  // null: on the CPU
+  size_t tile;
+  const char* reason;
+};
+void PrintTo(const Case& c, std::ostream* os) { *os << c.name; }
+
+class PrescribedTileTest : public testing::TestWithParam<Case> {};
+INSTANTIATE_TEST_SUITE_P(
+    Machines, PrescribedTileTest,
+    testing::Values(
+        Case{"i5_10210U", test::LaptopI5_10210U, nullptr, 64, "i5-10210U: prescribed 64"},
+        Case{"Xeon", test::CloudXeon, nullptr, 256, "Xeon(R) Processor @ 2.80GHz: prescribed 256"},
+        Case{"Ryzen", test::Ryzen5800X, nullptr, 256, "Ryzen 7 5800X 8-Core Processor: prescribed 256"},
+        Case{"AlderLake", test::AlderLakeI7_12700, nullptr, 256, "i7-12700: prescribed 256"},
+        Case{"GTX1050", test::Ryzen5800X, test::Gtx1050, 128, "GTX 1050: prescribed 128"},
+        Case{"MX150", test::LaptopI5_10210U, test::Mx150, 128, "MX150: prescribed 128"},
+        Case{"GTX1080", test::Ryzen5800X, test::Gtx1080, 128, "GTX 1080: prescribed 128"},
+        Case{"RTX3060", test::LaptopI5_10210U, test::Rtx3060, 256, "RTX 3060: prescribed 256"}),
+    [](const auto& p) { return p.param.name; });
+
+TEST_P(PrescribedTileTest, FollowsTheTable) {
+  const GpuInfo gpu = GetParam().gpu ? GetParam().gpu() : GpuInfo{};
+  const Machine machine{test::Probe(GetParam().machine()), GetParam().gpu ? &gpu : nullptr, 4 * kGib};
+  for (const size_t q_len : {1u, 7u, 2048u}) {
+    AttentionProblem problem = Prefill();
+    problem.q_len = q_len;
+    const TilePlan plan = ChooseTilePlan(machine, problem);
+    EXPECT_EQ(plan.tile, GetParam().tile);
+    EXPECT_THAT(plan.reason, HasSubstr(GetParam().reason));
+  }
+}
+
+TEST_P(PrescribedTileTest, ScratchStaysInBounds) {
+  const CpuInfo cpu = test::Probe(GetParam().machine());
+  for (const size_t head_dim : {64u, 72u, 80u, 96u, 128u}) {
+    AttentionProblem problem = Prefill();
+    problem.head_dim = head_dim;
+    const TilePlan plan = ChooseTilePlan({cpu, nullptr, 0}, problem);
+    EXPECT_GE(plan.q_rows, 48u) << head_dim;
+    EXPECT_LE(plan.q_rows, 192u) << head_dim;
+    EXPECT_EQ(plan.scratch_bytes_per_thread, TileScratchBytes(plan.tile, plan.q_rows, head_dim));
+    EXPECT_LE(plan.scratch_bytes_per_thread, cpu.l2_bytes) << head_dim;
+  }
+}
+
+TEST(TilePlan, ScratchFormulaCountsKVQueriesAccumulatorAndScores) {
+  // 64 x 128 of K and of V, 96 x 128 of q and of the accumulator, 96 x 64 scores.
+  EXPECT_EQ(TileScratchBytes(64, 96, 128), 4u * (2 * 8192 + 2 * 12288 + 6144));
+}
+
+TEST(TilePlan, SmallCacheAndLargeTileKeepTheLeastRows) {
+  CpuInfo cpu;
+  cpu.l2_bytes = 256 * kKib;
+  AttentionProblem problem = Prefill();
+  problem.head_dim = 256;
+  const TilePlan plan = ChooseTilePlan({cpu, nullptr, 0}, problem);
+  EXPECT_EQ(plan.q_rows, 48u);
+  EXPECT_LE(plan.scratch_bytes_per_thread, kMib);
+}
+
+TEST(TilePlan, DecodeHasTheRowsOfOneGroup) {
+  AttentionProblem problem;
+  problem.kv_len = 4096;
+  EXPECT_EQ(ChooseTilePlan({}, problem).q_rows, 4u);  // 32 heads on 8 K/V heads
+}
+
+TEST(TilePlan, RowsAreEvenedOut) {
+  CpuInfo cpu = test::Probe(test::CloudXeon());
+  AttentionProblem problem = Prefill();
+  problem.q_len = 50;  // 200 rows a head: 120 + 80 rather than 192 + 8
+  EXPECT_EQ(ChooseTilePlan({cpu, nullptr, 0}, problem).q_rows, 120u);
+}
+
+TEST(TilePlan, ManyThreadsGetSmallerTasks) {
+  CpuInfo cpu = test::Probe(test::CloudXeon());
+  AttentionProblem problem = Prefill();
+  problem.q_len = 64;  // 256 rows for each of 8 heads
+  EXPECT_GT(ChooseTilePlan({cpu, nullptr, 0}, problem, {.threads = 2}).q_rows, 96u);
+  EXPECT_EQ(ChooseTilePlan({cpu, nullptr, 0}, problem, {.threads = 16}).q_rows, 48u);
+}
+
+TEST(TilePlan, ForcedTileIsKept) {
+  const Machine machine{test::Probe(test::LaptopI5_10210U()), nullptr, 64 * kKib};
+  for (const size_t tile : {1u, 100u, 65536u}) {
+    const TilePlan plan = ChooseTilePlan(machine, Prefill(), {.tile = tile});
+    EXPECT_EQ(plan.tile, tile);
+    EXPECT_THAT(plan.reason, HasSubstr("tile " + std::to_string(tile) + " as asked"));
+  }
+  const GpuInfo gpu = test::Gtx1050();
+  EXPECT_EQ(ChooseTilePlan({machine.cpu, &gpu, 0}, Prefill(), {.tile = 32}).tile, 32u);
+}
+
+TEST(TilePlan, ThreadsAreTheMachinesUnlessAsked) {
+  const Machine machine{test::Probe(test::AlderLakeI7_12700()), nullptr, 0};
+  EXPECT_EQ(ChooseTilePlan(machine, Prefill()).threads, 8u);
+  EXPECT_EQ(ChooseTilePlan(machine, Prefill(), {.threads = 3}).threads, 3u);
+  EXPECT_EQ(ChooseTilePlan({}, Prefill()).threads, 1u);
+}
+
+TEST(TilePlan, ShrinksUntilTheScratchOfAllThreadsFits) {
+  const CpuInfo cpu = test::Probe(test::Ryzen5800X());
+  size_t tile_before = 256;
+  for (size_t free_bytes = 8 * kMib; free_bytes >= 256 * kKib; free_bytes /= 2) {
+    const TilePlan plan = ChooseTilePlan({cpu, nullptr, free_bytes}, Prefill());
+    EXPECT_LE(plan.threads * plan.scratch_bytes_per_thread, free_bytes);
+    EXPECT_LE(plan.tile, tile_before);
+    EXPECT_GE(plan.tile, 16u);
+    EXPECT_GE(plan.q_rows, 1u);
+    tile_before = plan.tile;
+  }
+  EXPECT_LT(tile_before, 256u);
+}
+
+TEST(TilePlan, ShrinkingIsSaid) {
+  const CpuInfo cpu = test::Probe(test::Ryzen5800X());
+  EXPECT_THAT(ChooseTilePlan({cpu, nullptr, kMib}, Prefill()).reason,
+              testing::AllOf(HasSubstr("shrunk"), HasSubstr("1.0 MiB of free memory")));
+  EXPECT_THAT(ChooseTilePlan({cpu, nullptr, kGib}, Prefill()).reason, testing::Not(HasSubstr("shrunk")));
+}
+
+TEST(TilePlan, NeverFails) {
+  const TilePlan least = ChooseTilePlan({test::Probe(test::Ryzen5800X()), nullptr, 1}, Prefill());
+  EXPECT_EQ(least.tile, 16u);
+  EXPECT_EQ(least.q_rows, 1u);
+  AttentionProblem nothing;
+  nothing.q_len = nothing.kv_len = nothing.n_heads = nothing.n_kv_heads = nothing.head_dim = 0;
+  EXPECT_GE(ChooseTilePlan({}, nothing).q_rows, 1u);
+}
+
+}  // namespace
+}  // namespace qwen3vl::hw
