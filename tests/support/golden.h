@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads the recorded reference data under tests/data: JSON and safetensors. Written apart from the library's
-// own readers, so that a mistake there cannot hide itself. Throws std::runtime_error naming the file; gtest
-// then fails the test with that text.
+// Reads the recorded reference data: JSON and safetensors. Written apart from the library's own readers, so
+// that a mistake there cannot hide itself. Throws std::runtime_error naming the file; gtest then fails the
+// test with that text.
 #pragma once
 
 #include <cstdint>
@@ -13,12 +13,13 @@
 
 namespace qwen3vl::test {
 
-// Absolute path of a file under tests/data, or under the folder that the environment variable
-// QWEN3VL_GOLDEN_DIR names when it has the file (the complete recordings; tests/data keeps a part of them).
+// Absolute path of a file or folder of tests/data (paths as there; the archives are unpacked). When the
+// environment variable QWEN3VL_GOLDEN_DIR names a folder that has it too, that one is taken: the complete
+// recordings, of which tests/data holds a part.
 std::string DataPath(std::string_view relative);
 bool DataExists(std::string_view relative);
 
-// One JSON document; or one a line (.jsonl) as an array.
+// One JSON document, or an array of the documents of a .jsonl file (one a line). Paths as for DataPath.
 nlohmann::json ReadJson(std::string_view relative);
 nlohmann::json ReadJsonLines(std::string_view relative);
 
@@ -37,7 +38,7 @@ struct GoldenTensor {
 // All tensors of one safetensors file.
 class GoldenFile {
  public:
-  // `relative` is a path under tests/data.
+  // A path as for DataPath.
   explicit GoldenFile(std::string_view relative);
   // Any path, for files that the program under test wrote.
   static GoldenFile FromPath(const std::string& path);
