@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+# Installs the library, its public headers, the command and the CMake package.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/qwen3vl)
+
+install(TARGETS qwen3vl EXPORT qwen3vlTargets FILE_SET HEADERS)
+install(EXPORT qwen3vlTargets NAMESPACE qwen3vl:: DESTINATION ${package_dir})
+if(TARGET qwen3vl_cli)
+  file(RELATIVE_PATH bin_to_lib ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
+  set_target_properties(qwen3vl_cli PROPERTIES INSTALL_RPATH "$ORIGIN/${bin_to_lib}")
+  install(TARGETS qwen3vl_cli)
+endif()
+
+configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/qwen3vlConfig.cmake.in
+  ${PROJECT_BINARY_DIR}/qwen3vlConfig.cmake INSTALL_DESTINATION ${package_dir})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/qwen3vlConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/qwen3vlConfig.cmake ${PROJECT_BINARY_DIR}/qwen3vlConfigVersion.cmake
+  ${CMAKE_CURRENT_LIST_DIR}/Findcpuinfo.cmake DESTINATION ${package_dir})
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/NOTICE DESTINATION ${CMAKE_INSTALL_DOCDIR})
