@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "qwen3vl/image.h"
+#include "support/golden.h"
+#include "support/temp_dir.h"
+
+namespace qwen3vl {
+namespace {
+
+using nlohmann::json;
+
+TEST(SampleFrames, MatchesEveryRecordedClip) {
+  const json all = test::ReadJson("modules/prompt_expand.json")["sample_frames"];
+  for (const json& c : all["cases"]) {
+    const json& asked = c["requested"];
+    PreprocessConfig config;
+    config.video_fps = asked.value("fps", all["default_fps"].get<double>());
+    config.video_min_frames = all["min_frames"];
+    config.video_max_frames = all["max_frames"];
+    const size_t total = c["total_num_frames"];
+    const std::vector<size_t> found = asked.contains("num_frames")
+                                          ? EvenFrames(total, asked["num_frames"])
+                                          : SampleFrames(total, c["video_fps"], config);
+    ASSERT_EQ(found.size(), c["n"].get<size_t>()) << c;
+    if (!c["indices"].is_null()) {
+      EXPECT_EQ(found, c["indices"].get<std::vector<size_t>>()) << c;
+    }
+    const auto first = c["first"].get<std::vector<size_t>>(), last = c["last"].get<std::vector<size_t>>();
+    EXPECT_TRUE(std::equal(first.begin(), first.end(), found.begin())) << c;
+    EXPECT_TRUE(std::equal(last.rbegin(), last.rend(), found.rbegin())) << c;
+    EXPECT_EQ(std::accumulate(found.begin(), found.end(), size_t{0}), c["sum"].get<size_t>()) << c;
+  }
+}
+
+TEST(SampleFrames, TakesTwoASecond) {
+  EXPECT_THAT(SampleFrames(300, 30, {}), testing::ElementsAre(0, 16, 31, 47, 63, 79, 94, 110, 126, 142, 157,
+                                                              173, 189, 205, 220, 236, 252, 268, 283, 299));
+}
+
+TEST(SampleFrames, AssumesARateOf24) { EXPECT_EQ(SampleFrames(100, 0, {}), SampleFrames(100, 24, {})); }
+
+TEST(SampleFrames, RejectsNonsense) {
+  EXPECT_THROW(SampleFrames(0, 30, {}), Error);
+  EXPECT_THROW(SampleFrames(10, -1, {}), Error);
+  EXPECT_THROW(SampleFrames(10, std::numeric_limits<double>::quiet_NaN(), {}), Error);
+  EXPECT_THROW(EvenFrames(10, 11), Error);
+  EXPECT_EQ(SampleFrames(10, 1e-300, {}).size(), 10u);  // an absurd rate asks for all there are
+}
+
+TEST(GroupSeconds, MatchesEveryRecordedClip) {
+  for (const json& c : test::ReadJson("modules/prompt_expand.json")["timestamps"]) {
+    const auto indices = c["frames_indices"].get<std::vector<size_t>>();
+    EXPECT_EQ(GroupSeconds(indices, c["fps"], 2), c["timestamps"].get<std::vector<double>>()) << c;
+  }
+}
+
+TEST(ListFrames, SortsNumbersByValue) {
+  const test::TempDir folder;
+  for (const char* name : {"frame10.png", "frame2.png", "frame02.png", "frame1b.PNG", "frame1.jpeg", "a.webp",
+                           "notes.txt", ".hidden.png", "frame99999999999999999999999.gif"})
+    folder.Write(name, "x");
+  folder.Write("no_extension", "\x89PNG\r\n\x1A\n and so on");
+  folder.Write("folder.png/inside.png", "x");
+  std::vector<std::string> want;
+  for (const char* name : {"a.webp", "frame1.jpeg", "frame1b.PNG", "frame02.png", "frame2.png", "frame10.png",
+                           "frame99999999999999999999999.gif", "no_extension"})
+    want.push_back(folder.File(name));
+  EXPECT_EQ(ListFrames(folder.path().string()), want);
+}
+
+ErrorCode CodeOf(const std::string& path) {
+  try {
+    ListFrames(path);
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find(path), std::string::npos) << e.what();
+    return e.code();
+  }
+  ADD_FAILURE() << "no error";
+  return ErrorCode::kDevice;
+}
+
+TEST(ListFrames, SaysWhatIsWrongWithAFolder) {
+  const test::TempDir folder;
+  const std::string file = folder.Write("readme.txt", "no picture");
+  EXPECT_EQ(CodeOf(folder.path().string()), ErrorCode::kNotFound);
+  EXPECT_EQ(CodeOf(folder.File("missing")), ErrorCode::kNotFound);
+  EXPECT_EQ(CodeOf(file), ErrorCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace qwen3vl
