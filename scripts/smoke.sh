@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Runs every subcommand of a built qwen3vl once on the shipped model and looks at what comes out.
+# Usage: scripts/smoke.sh PATH_TO_QWEN3VL
+set -euo pipefail
+qwen3vl=$(realpath -- "${1:?usage: smoke.sh PATH_TO_QWEN3VL}")
+cd "$(dirname "$0")/.."
+model=models/tiny-random
+picture=examples/picture.jpg
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# expect TEXT COMMAND...: the command must succeed and print TEXT on stdout.
+expect() {
+  local text=$1
+  shift
+  printf '  %s\n' "$*"
+  "$@" >"$scratch/out" 2>"$scratch/err" </dev/null || fail "ended with $?" "$@"
+  grep -qF -- "$text" "$scratch/out" || fail "did not print '$text'" "$@"
+}
+# refuse CODE TEXT COMMAND...: the command must end with CODE and say TEXT on stderr.
+refuse() {
+  local code=$1 text=$2 got=0
+  shift 2
+  printf '  %s\n' "$*"
+  "$@" >"$scratch/out" 2>"$scratch/err" </dev/null || got=$?
+  [ "$got" -eq "$code" ] || fail "ended with $got, want $code" "$@"
+  grep -qF -- "$text" "$scratch/err" || fail "did not say '$text'" "$@"
+}
+fail() {
+  printf 'smoke.sh: %s: %s\n' "$1" "${*:2}" >&2
+  cat "$scratch/out" "$scratch/err" >&2
+  exit 1
+}
+
+for subcommand in run chat probe inspect tokenize verify profile trace; do
+  expect "$subcommand" "$qwen3vl" "$subcommand" --help
+done
+expect '"text"' "$qwen3vl" run -m $model --image $picture -p "What is this?" -n 8 --json
+printf 'Hello\n/image %s\nWhat is this?\n' $picture |
+  "$qwen3vl" chat -m $model -n 8 >"$scratch/out" 2>"$scratch/err" || fail "ended with $?" chat
+[ -s "$scratch/out" ] || fail "answered nothing" chat
+expect tile "$qwen3vl" probe
+expect '"tile' "$qwen3vl" probe --json
+expect weights "$qwen3vl" inspect $model
+expect '"ids"' "$qwen3vl" tokenize -m $model "Hello, world" --json
+expect text.layer.1 "$qwen3vl" verify -m $model
+expect attention "$qwen3vl" profile -m $model --image $picture -p "What is this?"
+expect "" "$qwen3vl" trace -m $model --image $picture -p "What is this?" --generate 4 --out "$scratch/trace.safetensors"
+grep -qa greedy_tokens "$scratch/trace.safetensors" || fail "has no greedy_tokens" trace.safetensors
+refuse 2 --no-such-option "$qwen3vl" run --no-such-option
+refuse 3 no-such-model "$qwen3vl" run -m no-such-model -p Hello
+refuse 3 no-such-picture "$qwen3vl" run -m $model --image no-such-picture.png -p Hello
