@@ -103,7 +103,7 @@ DecodedImage DecodeJpeg(const EncodedImage& in) {
     jpeg_start_decompress(&info);
   });
   Guarded(reader, in, [&] {
-    while (info.output_scanline < info.output_height) {
+    while (info.output_scanline < info.output_height && !reader.truncated) {
       uint8_t* rgb = image.pixels.data() + info.output_scanline * image.width * 3;
       JSAMPROW row = inks ? ink_row.data() : rgb;
       jpeg_read_scanlines(&info, &row, 1);

@@ -76,6 +76,12 @@ bool Guarded(PngState& state, const Calls& calls) {
   return true;
 }
 
+// Chunks that can unpack to thousands of times their size and say nothing about the pixels are passed over.
+void SkipTexts(png_structp png) {
+  constexpr png_byte kNames[] = "iCCP\0iTXt\0sPLT\0tEXt\0zTXt";
+  png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, kNames, sizeof kNames / 5);
+}
+
 // Samples of 8 bits in RGB or RGBA, except 16-bit grey, which stays as it is.
 void AskForRgb(PngState& s, bool keep_alpha) {
   const int color = png_get_color_type(s.png, s.info);
@@ -120,6 +126,7 @@ DecodedImage DecodePng(const EncodedImage& in) {
   run([&] {
     png_set_read_fn(s.png, nullptr, PngState::OnRead);
     png_set_user_limits(s.png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // the limit on pixels is BlankImage's
+    SkipTexts(s.png);
     png_read_info(s.png, s.info);
   });
   const size_t width = png_get_image_width(s.png, s.info), height = png_get_image_height(s.png, s.info);

@@ -121,7 +121,7 @@ Patches ClipPatches(size_t n_frames, const Frame& frame, const VisionConfig& vis
   const ImageSize first = SizeOf(*current);
   const ImageSize size = ClipSize(std::max(n_frames, slots), first, vision, config);
   PatchWriter writer(size, n_groups, vision, ClipLevels(config));
-  for (size_t i = 0; i < n_frames; ++i) {
+  for (size_t i = 0; i < n_frames && !(threads.cancel && threads.cancel->load()); ++i) {
     if (i > 0) current = &frame(i);
     CheckSameSize(*current, i, first);
     const size_t slot = i % slots;

@@ -51,7 +51,7 @@ void ResizeRows(const From* src, size_t rows, size_t in_width, size_t out_width,
   const size_t n_blocks = (rows + kBlockRows - 1) / kBlockRows;
   const size_t scratch_size = (in_row + out_row) * kBlockRows;
   auto scratch = hw::AlignedBuffer<T>::Zeroed(
-      hw::CheckedMul(scratch_size, std::min(threads.count, n_blocks), "resize scratch"));
+      hw::CheckedMul(scratch_size, std::clamp<size_t>(threads.count, 1, n_blocks), "resize scratch"));
   hw::ParallelFor(threads, n_blocks, [&](size_t block, size_t thread) {
     T* in = scratch.data() + thread * scratch_size;
     T* out = in + in_row * kBlockRows;

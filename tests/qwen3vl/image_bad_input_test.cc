@@ -78,8 +78,8 @@ constexpr Sample kSamples[] = {
     {"grey16.png", 16},
     {"lossy.webp", 0},
     {"lossless_alpha.webp", 0},
-    {"animated.webp", 1000},  // the later frames
-    {"interlaced.gif", 3},    // end of block, of codes and of file
+    {"animated.webp", 0},
+    {"interlaced.gif", 3},  // end of block, of codes and of file
     {"rgb24.bmp", 0},
     {"palette4.bmp", 0},
     {"rle8.bmp", 2},

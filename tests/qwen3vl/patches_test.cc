@@ -68,16 +68,16 @@ TEST_P(GoldenPatches, AreExact) {
   EXPECT_EQ(found.grid, (rope::Grid{entry["grid_thw"][0], entry["grid_thw"][1], entry["grid_thw"][2]}));
   EXPECT_EQ(found.resized, (ImageSize{entry["resized_hw"][0], entry["resized_hw"][1]}));
 
-  const test::GoldenFile file(entry["file"].get<std::string>());
+  EXPECT_EQ(test::Sha256({reinterpret_cast<const uint8_t*>(found.values.data()), found.values.bytes()}),
+            entry["pixel_values_f32_sha256"]);
+  const std::string path = entry["file"];
+  if (!test::DataExists(path)) return;  // the hash has said it all; the file would show where
+  const test::GoldenFile file(path);
   const std::string& levels = file["pixel_u8"].bytes;
   const std::vector<float> table = file["pixel_lut"].Floats();  // [3, 256]
   ASSERT_EQ(found.values.size(), levels.size());
-  size_t n_different = 0;
   for (size_t i = 0; i < levels.size(); ++i)
-    n_different += found.values[i] != table[i % 1536 / 512 * 256 + static_cast<uint8_t>(levels[i])];
-  EXPECT_EQ(n_different, 0u) << "of " << levels.size();
-  EXPECT_EQ(test::Sha256({reinterpret_cast<const uint8_t*>(found.values.data()), found.values.bytes()}),
-            entry["pixel_values_f32_sha256"]);
+    ASSERT_EQ(found.values[i], table[i % 1536 / 512 * 256 + static_cast<uint8_t>(levels[i])]) << i;
 }
 
 TEST_P(GoldenPatches, ComeFromExactlyResizedPictures) {

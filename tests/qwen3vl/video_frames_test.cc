@@ -55,7 +55,9 @@ TEST(SampleFrames, RejectsNonsense) {
 }
 
 TEST(GroupSeconds, MatchesEveryRecordedClip) {
-  for (const json& c : test::ReadJson("modules/prompt_expand.json")["timestamps"]) {
+  const json all = test::ReadJson("modules/prompt_expand.json")["timestamps"];
+  ASSERT_FALSE(all.empty());
+  for (const json& c : all) {
     const auto indices = c["frames_indices"].get<std::vector<size_t>>();
     EXPECT_EQ(GroupSeconds(indices, c["fps"], 2), c["timestamps"].get<std::vector<double>>()) << c;
   }
