@@ -1,32 +1,161 @@
 // SPDX-License-Identifier: Apache-2.0
+// Chooses the kernel by format and number of activation rows, and cuts the work into tasks. Every output is
+// computed by one task in an order that depends on the shapes alone, so thread counts leave no trace.
 #include "qwen3vl/linear.h"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
+#include <vector>
 
 #include "hw/aligned_buffer.h"
+#include "hw/checked.h"
 #include "qwen3vl/linear_simd.h"
-#include "qwen3vl/quant.h"
 
 namespace qwen3vl {
+namespace {
+
+// Activation rows packed at a time, a multiple of every kernel's group: bounds scratch memory, and the packed
+// rows stay in the shared cache.
+constexpr size_t kGroupMultiple = 84;
+constexpr size_t kMaxPackedRows = 7 * kGroupMultiple;
+// Bytes of weights that a streaming task reads at least.
+constexpr size_t kMinStreamBytes = 64 * 1024;
+
+size_t CeilDiv(size_t a, size_t b) { return (a + b - 1) / b; }
+
+bool UsesInt8(const LinearPart& part) {
+  return hw::IsQuantized(part.w->format) && part.options.precision == Precision::kFast;
+}
+
+// How one part of the group is computed, and the tasks it is cut into.
+struct PartPlan {
+  const LinearPart* part = nullptr;
+  bool int8 = false;
+  TileInfo tile{};  // many activation rows only
+  const std::byte* packed = nullptr;
+  size_t rows_per_task = 1;
+  size_t n_tasks = 0;
+};
+
+// The activation rows of one pass in the forms that its kernels read, each made at most once.
+class PackedActivations {
+ public:
+  PackedActivations(hw::MatrixView<const float> x, hw::Threads threads) : x_(x), threads_(threads) {}
+
+  // For DotRowsInt8.
+  const std::byte* Rows() {
+    hw::AlignedBuffer<std::byte>& rows = forms_[3];
+    if (rows.size()) return rows.data();
+    const size_t bytes = QuantizedRow::Bytes(x_.cols);
+    rows.Reserve(hw::CheckedMul(x_.rows, bytes, "activations in 8 bits"));
+    for (size_t r = 0; r < x_.rows; ++r) QuantizeActivationRow(x_.row(r), x_.cols, rows.data() + r * bytes);
+    return rows.data();
+  }
+
+  // For the tile kernels.
+  const std::byte* Groups(const TileInfo& tile) {
+    hw::AlignedBuffer<std::byte>& groups = forms_[static_cast<size_t>(tile.packing)];
+    if (groups.size()) return groups.data();
+    const size_t n_groups = CeilDiv(x_.rows, tile.cols);
+    groups.Reserve(hw::CheckedMul(n_groups, tile.group_bytes, "packed activations"));
+    hw::ParallelFor(threads_, n_groups, [&](size_t g, size_t) {
+      const size_t begin = g * tile.cols;
+      const auto rows = x_.Rows(begin, std::min(tile.cols, x_.rows - begin));
+      std::byte* out = groups.data() + g * tile.group_bytes;
+      if (tile.packing == Packing::kFloat)
+        PackGroupFloat(rows, reinterpret_cast<float*>(out));
+      else
+        PackGroupInt8(tile, rows, out);
+    });
+    return groups.data();
+  }
+
+ private:
+  hw::MatrixView<const float> x_;
+  hw::Threads threads_;
+  std::array<hw::AlignedBuffer<std::byte>, 4> forms_;
+};
+
+PartPlan PlanStream(const LinearPart& part, PackedActivations& activations, hw::Threads threads) {
+  PartPlan plan;
+  plan.part = &part;
+  plan.int8 = UsesInt8(part);
+  plan.packed = plan.int8 ? activations.Rows() : nullptr;
+  const size_t min_rows = CeilDiv(kMinStreamBytes, std::max<size_t>(1, part.w->row_bytes()));
+  plan.rows_per_task = std::max(min_rows, CeilDiv(part.w->rows, 8 * std::max<size_t>(1, threads.count)));
+  plan.n_tasks = CeilDiv(part.w->rows, plan.rows_per_task);
+  return plan;
+}
+
+PartPlan PlanTiles(const LinearPart& part, PackedActivations& activations) {
+  PartPlan plan;
+  plan.part = &part;
+  plan.int8 = UsesInt8(part);
+  plan.tile = plan.int8 ? TileInfoInt8(part.w->format, part.w->cols) : TileInfoFloat(part.w->cols);
+  plan.packed = activations.Groups(plan.tile);
+  plan.rows_per_task = plan.tile.rows;
+  plan.n_tasks = CeilDiv(part.w->rows, plan.rows_per_task);
+  return plan;
+}
+
+void RunTask(const PartPlan& plan, size_t index, hw::MatrixView<const float> x, size_t first_row,
+             std::byte* scratch) {
+  const LinearPart& part = *plan.part;
+  const size_t begin = index * plan.rows_per_task;
+  const ProductTask task{.w = part.w,
+                         .row_begin = begin,
+                         .row_end = std::min(part.w->rows, begin + plan.rows_per_task),
+                         .packed = plan.packed,
+                         .x = x,
+                         .y = part.y.Rows(first_row, x.rows),
+                         .bias = part.options.bias,
+                         .accumulate = part.options.accumulate,
+                         .scratch = scratch};
+  if (plan.tile.rows == 0)
+    plan.int8 ? DotRowsInt8(task) : DotRowsFloat(task);
+  else
+    plan.int8 ? TileRowsInt8(plan.tile, task) : TileRowsFloat(plan.tile, task);
+}
+
+// All parts for the rows of x, which go to rows first_row .. of every y.
+void RunPass(std::span<const LinearPart> parts, hw::MatrixView<const float> x, size_t first_row,
+             hw::Threads threads) {
+  PackedActivations activations(x, threads);
+  std::vector<PartPlan> plans;
+  plans.reserve(parts.size());
+  size_t n_tasks = 0, scratch_bytes = 0;
+  for (const LinearPart& part : parts) {
+    plans.push_back(x.rows <= kMaxDotRows ? PlanStream(part, activations, threads)
+                                          : PlanTiles(part, activations));
+    n_tasks += plans.back().n_tasks;
+    scratch_bytes = std::max(scratch_bytes, plans.back().tile.scratch_bytes);
+  }
+  scratch_bytes = CeilDiv(scratch_bytes, 64) * 64;
+  hw::AlignedBuffer<std::byte> scratch(scratch_bytes * std::max<size_t>(1, threads.count));
+  hw::ParallelFor(threads, n_tasks, [&](size_t task, size_t thread) {
+    size_t p = 0;
+    while (task >= plans[p].n_tasks) task -= plans[p++].n_tasks;
+    RunTask(plans[p], task, x, first_row, scratch.data() + thread * scratch_bytes);
+  });
+}
+
+}  // namespace
+
+void LinearGroup(std::span<const LinearPart> parts, hw::MatrixView<const float> x, hw::Threads threads) {
+  for ([[maybe_unused]] const LinearPart& part : parts)
+    assert(x.rows == part.y.rows && x.cols == part.w->cols && part.y.cols == part.w->rows);
+  if (x.rows == 0 || parts.empty()) return;
+  const size_t n_passes = CeilDiv(x.rows, kMaxPackedRows);
+  const size_t pass_rows = CeilDiv(CeilDiv(x.rows, n_passes), kGroupMultiple) * kGroupMultiple;
+  for (size_t begin = 0; begin < x.rows; begin += pass_rows)
+    RunPass(parts, x.Rows(begin, std::min(pass_rows, x.rows - begin)), begin, threads);
+}
 
 void Linear(const Weight& w, hw::MatrixView<const float> x, hw::MatrixView<float> y,
             const LinearOptions& options, hw::Threads threads) {
-  assert(x.rows == y.rows && x.cols == w.cols && y.cols == w.rows);
-  constexpr size_t kRowsPerTask = 16;
-  const size_t n_tasks = (w.rows + kRowsPerTask - 1) / kRowsPerTask;
-  hw::AlignedBuffer<float> scratch(std::max<size_t>(1, std::min(threads.count, n_tasks)) * w.cols);
-  hw::ParallelFor(threads, n_tasks, [&](size_t task, size_t thread) {
-    float* row = scratch.data() + thread * w.cols;
-    for (size_t r = task * kRowsPerTask; r < std::min(w.rows, (task + 1) * kRowsPerTask); ++r) {
-      DequantizeRow(w.format, w.row(r), w.cols, row);
-      for (size_t i = 0; i < x.rows; ++i) {
-        float value = DotFloat(row, x.row(i), w.cols) + (options.bias ? options.bias[r] : 0.0f);
-        if (options.accumulate) value += y.row(i)[r];
-        y.row(i)[r] = value;
-      }
-    }
-  });
+  const LinearPart part{&w, y, options};
+  LinearGroup({&part, 1}, x, threads);
 }
 
 }  // namespace qwen3vl

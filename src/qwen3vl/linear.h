@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 
 #include "hw/number_format.h"
 #include "hw/parallel.h"
@@ -39,5 +40,16 @@ struct LinearOptions {
 // and y must not overlap.
 void Linear(const Weight& w, hw::MatrixView<const float> x, hw::MatrixView<float> y,
             const LinearOptions& options, hw::Threads threads);
+
+// One product of a group.
+struct LinearPart {
+  const Weight* w = nullptr;
+  hw::MatrixView<float> y;
+  LinearOptions options;
+};
+
+// Several products of the same x (q, k and v; gate and up): x is packed once, and threads share all the work.
+// The weights have the same cols; no y overlaps x or another y.
+void LinearGroup(std::span<const LinearPart> parts, hw::MatrixView<const float> x, hw::Threads threads);
 
 }  // namespace qwen3vl

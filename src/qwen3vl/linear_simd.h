@@ -1,11 +1,104 @@
 // SPDX-License-Identifier: Apache-2.0
+// What linear.cc asks of the kernels, compiled per instruction set. Two ways to a product:
+//   few activation rows: every weight row is unpacked as it streams by and multiplied at once
+//   (linear_dot_simd.cc); many: panels of weight rows are unpacked once and multiplied in register blocks
+//   with all activation rows (linear_tile_simd.cc in 8-bit, linear_float_simd.cc in float32 arithmetic).
+// No threads and no allocation inside.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+
+#include "hw/number_format.h"
+#include "hw/view.h"
+#include "qwen3vl/linear.h"
 
 namespace qwen3vl {
 
-// Dot product of n floats.
-float DotFloat(const float* a, const float* b, size_t n) noexcept;
+// Largest value of an unpacked code: says how many products an int16 can take before it overflows.
+enum class CodeRange { kUnsigned4, kUnsigned5, kUnsigned6, kSigned8 };
+
+struct CodeInfo {
+  CodeRange range;
+  size_t sub_block;  // weights that share a scale: 16 or 32
+};
+
+constexpr CodeInfo CodesOf(hw::Format format) {
+  switch (format) {
+    case hw::Format::kQ4_0:
+    case hw::Format::kQ4_1:
+    case hw::Format::kQ4_K:
+      return {CodeRange::kUnsigned4, 32};
+    case hw::Format::kQ2_K:
+    case hw::Format::kQ3_K:
+      return {CodeRange::kUnsigned4, 16};
+    case hw::Format::kQ5_0:
+    case hw::Format::kQ5_1:
+    case hw::Format::kQ5_K:
+    case hw::Format::kMXFP4:
+      return {CodeRange::kUnsigned5, 32};
+    case hw::Format::kQ6_K:
+      return {CodeRange::kUnsigned6, 16};
+    default:
+      return {CodeRange::kSigned8, 32};
+  }
+}
+
+// Bytes of one activation row in 8 bits as DotRows reads it; `cols` is padded to 256 with zeros.
+struct QuantizedRow {
+  static constexpr size_t kStep = 256;
+  static constexpr size_t Padded(size_t cols) { return (cols + kStep - 1) / kStep * kStep; }
+  // q [padded]; then per 256: scales of 32s [8], of 16s [16]; scale * sum of q of 32s [8], of 16s [16].
+  static constexpr size_t kFloatsPerStep = 48;
+  static constexpr size_t Bytes(size_t cols) {
+    return Padded(cols) + Padded(cols) / kStep * kFloatsPerStep * sizeof(float);
+  }
+};
+
+// x [cols] to 8 bits: scale = max |x| / 127 of each 32, q = x / scale to nearest. `out` is 64-byte aligned.
+void QuantizeActivationRow(const float* x, size_t cols, std::byte* out) noexcept;
+
+// One task of either product: rows [row_begin, row_end) of w with all activation rows.
+struct ProductTask {
+  const Weight* w = nullptr;
+  size_t row_begin = 0;
+  size_t row_end = 0;
+  // Activations as the product wants them: rows QuantizedRow::Bytes apart, packed groups, or null (floats of
+  // x).
+  const std::byte* packed = nullptr;
+  hw::MatrixView<const float> x;
+  hw::MatrixView<float> y;
+  const float* bias = nullptr;
+  bool accumulate = false;
+  std::byte* scratch = nullptr;  // of this thread, TileScratchBytes
+};
+
+inline constexpr size_t kMaxDotRows = 3;  // activation rows up to which streaming wins (measured)
+
+void DotRowsInt8(const ProductTask& task) noexcept;
+void DotRowsFloat(const ProductTask& task) noexcept;
+
+// How the many-row product packs its activations.
+enum class Packing { kFloat, kInt8, kInt16 };
+
+struct TileInfo {
+  Packing packing;
+  size_t rows;         // weight rows of a panel
+  size_t cols;         // activation rows of a group
+  size_t group_bytes;  // of one packed group
+  size_t scratch_bytes;
+};
+
+// For this instruction set.
+TileInfo TileInfoInt8(hw::Format format, size_t cols) noexcept;
+TileInfo TileInfoFloat(size_t cols) noexcept;
+
+// Pack up to info.cols rows of x into one group; missing rows become zeros.
+void PackGroupInt8(const TileInfo& info, hw::MatrixView<const float> x, std::byte* group) noexcept;
+void PackGroupFloat(hw::MatrixView<const float> x, float* group) noexcept;
+
+// task.row_end - task.row_begin <= info.rows.
+void TileRowsInt8(const TileInfo& info, const ProductTask& task) noexcept;
+void TileRowsFloat(const TileInfo& info, const ProductTask& task) noexcept;
 
 }  // namespace qwen3vl

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace qwen3vl {
 
@@ -19,14 +20,14 @@ inline float Mxfp4Scale(uint8_t e) {
   return std::bit_cast<float>(e < 2 ? uint32_t{0x00200000} << e : static_cast<uint32_t>(e - 1) << 23);
 }
 
-// 8 scales and 8 minima of 6 bits in 12 bytes (Q4_K, Q5_K).
+// 8 scales and 8 minima of 6 bits in 12 bytes (Q4_K, Q5_K), four bytes at a time.
 inline void UnpackQ4KScales(const uint8_t* c, uint8_t* scales, uint8_t* mins) {
-  for (size_t j = 0; j < 4; ++j) {
-    scales[j] = c[j] & 63;
-    mins[j] = c[j + 4] & 63;
-    scales[j + 4] = static_cast<uint8_t>((c[j + 8] & 15) | (c[j] >> 6) << 4);
-    mins[j + 4] = static_cast<uint8_t>((c[j + 8] >> 4) | (c[j + 4] >> 6) << 4);
-  }
+  uint32_t in[3];
+  std::memcpy(in, c, sizeof in);
+  const uint32_t out[4] = {in[0] & 0x3f3f3f3fu, (in[2] & 0x0f0f0f0fu) | ((in[0] >> 6 & 0x03030303u) << 4),
+                           in[1] & 0x3f3f3f3fu, (in[2] >> 4 & 0x0f0f0f0fu) | ((in[1] >> 6 & 0x03030303u) << 4)};
+  std::memcpy(scales, out, 8);
+  std::memcpy(mins, out + 2, 8);
 }
 
 // 16 signed scales of 6 bits in 12 bytes (Q3_K).

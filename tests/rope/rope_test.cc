@@ -43,7 +43,8 @@ double AngleTolerance(int32_t largest) { return largest < 100 ? 5e-6 : largest *
 
 TEST(RopeTable, TextEqualsTheReference) {
   const test::GoldenFile golden("modules/rope.safetensors");
-  for (const auto& c : test::ReadJson("modules/rope.json")["text"]) {
+  const nlohmann::json cases = test::ReadJson("modules/rope.json")["text"];
+  for (const auto& c : cases) {
     const std::string name = c["name"];
     SCOPED_TRACE(name);
     const std::vector<Position> positions = PositionsIn(golden, name);
@@ -59,7 +60,8 @@ TEST(RopeTable, TextEqualsTheReference) {
 
 TEST(RopeTable, VisionEqualsTheReference) {
   const test::GoldenFile golden("modules/rope.safetensors");
-  for (const auto& c : test::ReadJson("modules/rope.json")["vision"]) {
+  const nlohmann::json cases = test::ReadJson("modules/rope.json")["vision"];
+  for (const auto& c : cases) {
     SCOPED_TRACE(c["angles"].get<std::string>());
     std::vector<Grid> grids;
     for (const auto& g : c["grid_thw"]) grids.push_back({g[0], g[1], g[2]});
@@ -84,7 +86,7 @@ class RotateTest : public testing::TestWithParam<hw::Isa> {
   hw::Isa before_;
 };
 INSTANTIATE_TEST_SUITE_P(Isa, RotateTest, testing::ValuesIn(hw::AvailableIsas()),
-                         [](const auto& info) { return std::string(hw::Name(info.param)); });
+                         [](const auto& isa) { return std::string(hw::Name(isa.param)); });
 
 // in, out: [heads, n, head_dim] as recorded; Rotate wants [n, heads * head_dim].
 void CheckRotation(const test::GoldenFile& golden, const std::string& name, const RopeTable& table,
@@ -102,7 +104,8 @@ void CheckRotation(const test::GoldenFile& golden, const std::string& name, cons
 TEST_P(RotateTest, EqualsTheReference) {
   const test::GoldenFile golden("modules/rope.safetensors");
   size_t n_checked = 0;
-  for (const auto& c : test::ReadJson("modules/rope.json")["text"]) {
+  const nlohmann::json cases = test::ReadJson("modules/rope.json")["text"];
+  for (const auto& c : cases) {
     const std::string name = c["name"];
     if (!golden.Has(name + ".q_in")) continue;
     SCOPED_TRACE(name);

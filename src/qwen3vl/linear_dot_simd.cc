@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+// Products of streamed weight rows with few activation rows: what decoding does, bound by memory.
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "qwen3vl/linear_simd.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "qwen3vl/linear_dot_simd.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+//
+#include "qwen3vl/linear_quantize-inl.h"
+#include "qwen3vl/linear_unpack-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace qwen3vl::HWY_NAMESPACE {
+
+void QuantizeActivationRow(const float* x, size_t cols, std::byte* out) {
+  const size_t padded = QuantizedRow::Padded(cols);
+  auto* q = reinterpret_cast<int8_t*>(out);
+  auto* floats = reinterpret_cast<float*>(out + padded);
+  QuantizedBlock block;
+  for (size_t i = 0; i < padded; i += 32, q += 32) {
+    const size_t begin = i < cols ? i : cols;
+    QuantizePartialBlock(x + begin, cols - begin < 32 ? cols - begin : 32, block);
+    std::memcpy(q, block.q, 32);
+    float* step = floats + i / 256 * QuantizedRow::kFloatsPerStep;
+    const size_t j = i % 256 / 32;
+    step[j] = step[8 + 2 * j] = step[9 + 2 * j] = block.scale;
+    step[24 + j] = block.sum[0] + block.sum[1];
+    step[32 + 2 * j] = block.sum[0];
+    step[33 + 2 * j] = block.sum[1];
+  }
+}
+
+// Codes a vector step takes, and the lanes that their sums come in.
+#if HWY_TARGET <= HWY_AVX2
+constexpr size_t kStep = 32;
+#else
+constexpr size_t kStep = 16;
+#endif
+using DSum = hn::CappedTag<float, kStep / 4>;
+using VSum = hn::Vec<DSum>;
+using DSumInt = hn::Rebind<int32_t, DSum>;
+
+// Sums of q * a over kStep codes, spread over the lanes.
+template <CodeRange kRange>
+HWY_INLINE hn::Vec<DSumInt> DotStep(const uint8_t* q, const int8_t* a) {
+#if HWY_TARGET <= HWY_AVX2
+  __m256i u = _mm256_load_si256(reinterpret_cast<const __m256i*>(q));
+  __m256i s = _mm256_load_si256(reinterpret_cast<const __m256i*>(a));
+  if constexpr (kRange == CodeRange::kSigned8) {
+    // |q| * (a with the sign of q); 128 * 127 * 2 fits int16.
+    s = _mm256_sign_epi8(s, u);
+    u = _mm256_abs_epi8(u);
+  }
+  return hn::Vec<DSumInt>{_mm256_madd_epi16(_mm256_maddubs_epi16(u, s), _mm256_set1_epi16(1))};
+#elif HWY_TARGET == HWY_SSE4
+  __m128i u = _mm_load_si128(reinterpret_cast<const __m128i*>(q));
+  __m128i s = _mm_load_si128(reinterpret_cast<const __m128i*>(a));
+  if constexpr (kRange == CodeRange::kSigned8) {
+    s = _mm_sign_epi8(s, u);
+    u = _mm_abs_epi8(u);
+  }
+  return hn::Vec<DSumInt>{_mm_madd_epi16(_mm_maddubs_epi16(u, s), _mm_set1_epi16(1))};
+#else
+  int32_t sum = 0;
+  for (size_t i = 0; i < kStep; ++i)
+    sum += (kRange == CodeRange::kSigned8 ? static_cast<int8_t>(q[i]) : q[i]) * a[i];
+  const DSumInt di;
+  return hn::IfThenElseZero(hn::FirstN(di, 1), hn::Set(di, sum));
+#endif
+}
+
+// The scale of every lane of one step: one value, or two halves.
+template <size_t kSub>
+HWY_INLINE VSum StepScale(const float* scales, size_t step) {
+  const DSum d;
+#if HWY_TARGET <= HWY_AVX2
+  if constexpr (kSub == 16) {
+    const __m256 low = _mm256_broadcast_ss(scales + 2 * step);
+    const __m256 high = _mm256_broadcast_ss(scales + 2 * step + 1);
+    return VSum{_mm256_blend_ps(low, high, 0xF0)};
+  }
+#endif
+  return hn::Set(d, scales[step * kStep / kSub]);
+}
+
+// acc[0] + acc[1] += products of the codes with 256 activations.
+template <CodeInfo kInfo>
+HWY_INLINE void DotCodes(const Codes& codes, const int8_t* a, const float* a_floats, VSum* acc) {
+  constexpr size_t kSub = kInfo.sub_block, kSubs = 256 / kSub;
+  const DSum d;
+  const float* a_scale = kSub == 32 ? a_floats : a_floats + 8;
+  const float* a_sum = kSub == 32 ? a_floats + 24 : a_floats + 32;
+  alignas(64) float scale[kSubs];
+  VSum acc0 = acc[0], acc1 = acc[1];
+  for (size_t s = 0; s < kSubs; s += hn::Lanes(d)) {
+    hn::Store(hn::Mul(hn::Load(d, codes.scale + s), hn::Load(d, a_scale + s)), d, scale + s);
+    if constexpr (kInfo.range != CodeRange::kSigned8)
+      acc0 = hn::NegMulAdd(hn::Load(d, codes.min + s), hn::Load(d, a_sum + s), acc0);
+  }
+#pragma GCC unroll 8
+  for (size_t i = 0; i < 256 / kStep; i += 2) {
+    const auto p0 = DotStep<kInfo.range>(codes.q + i * kStep, a + i * kStep);
+    const auto p1 = DotStep<kInfo.range>(codes.q + (i + 1) * kStep, a + (i + 1) * kStep);
+    acc0 = hn::MulAdd(hn::ConvertTo(d, p0), StepScale<kSub>(scale, i), acc0);
+    acc1 = hn::MulAdd(hn::ConvertTo(d, p1), StepScale<kSub>(scale, i + 1), acc1);
+  }
+  acc[0] = acc0;
+  acc[1] = acc1;
+}
+
+HWY_INLINE void StoreSum(const ProductTask& task, size_t row, size_t col, float sum) {
+  float* y = task.y.row(col) + row;
+  if (task.bias) sum += task.bias[row];
+  *y = task.accumulate ? *y + sum : sum;
+}
+
+template <Format kFormat>
+void DotRowsInt8Of(const ProductTask& task) {
+  constexpr CodeInfo kInfo = CodesOf(kFormat);
+  constexpr size_t kBlock = hw::Info(kFormat).block_elements, kBytes = hw::Info(kFormat).block_bytes;
+  const DSum d;
+  const size_t cols = task.w->cols, padded = QuantizedRow::Padded(cols), n = task.x.rows;
+  const size_t stride = QuantizedRow::Bytes(cols);
+  Codes codes;
+  if (cols % 256) std::memset(codes.q, 0, sizeof codes.q);
+  for (size_t r = task.row_begin; r < task.row_end; ++r) {
+    const auto* src = reinterpret_cast<const uint8_t*>(task.w->row(r));
+    VSum acc[kMaxDotRows][2];
+    for (size_t c = 0; c < n; ++c) acc[c][0] = acc[c][1] = hn::Zero(d);
+    for (size_t k = 0; k < cols; k += 256, src += 256 / kBlock * kBytes) {
+      Unpack<kFormat>(src, cols - k < 256 ? (cols - k) / 32 : 8, codes);
+      for (size_t c = 0; c < n; ++c) {
+        const std::byte* row = task.packed + c * stride;
+        DotCodes<kInfo>(codes, reinterpret_cast<const int8_t*>(row) + k,
+                        reinterpret_cast<const float*>(row + padded) + k / 256 * QuantizedRow::kFloatsPerStep,
+                        acc[c]);
+      }
+    }
+    for (size_t c = 0; c < n; ++c)
+      StoreSum(task, r, c, hn::GetLane(hn::SumOfLanes(d, hn::Add(acc[c][0], acc[c][1]))));
+  }
+}
+
+void DotRowsInt8(const ProductTask& task) {
+  ForBlockFormat(task.w->format, [&]<Format kFormat>() HWY_ATTR { DotRowsInt8Of<kFormat>(task); });
+}
+
+using DF = hn::ScalableTag<float>;
+using VF = hn::Vec<DF>;
+
+// Dot product of n weights, stored as kFormat (f32, f16, bf16) at any address, with floats.
+template <Format kFormat>
+HWY_INLINE float DotStored(const uint8_t* w, const float* x, size_t n) {
+  constexpr size_t kBytes = hw::Info(kFormat).block_bytes;
+  const DF d;
+  VF sum[4] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
+  size_t i = 0;
+#if HWY_TARGET != HWY_SCALAR
+  const size_t lanes = hn::Lanes(d);
+  for (; i + 4 * lanes <= n; i += 4 * lanes) {
+#pragma GCC unroll 4
+    for (size_t u = 0; u < 4; ++u) {
+      const size_t at = i + u * lanes;
+      sum[u] = hn::MulAdd(LoadStored<kFormat>(w + at * kBytes), hn::LoadU(d, x + at), sum[u]);
+    }
+  }
+  for (; i + lanes <= n; i += lanes)
+    sum[0] = hn::MulAdd(LoadStored<kFormat>(w + i * kBytes), hn::LoadU(d, x + i), sum[0]);
+#endif
+  float total = hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(sum[0], sum[1]), hn::Add(sum[2], sum[3]))));
+  for (; i < n; ++i) total += LoadOne<kFormat>(w + i * kBytes) * x[i];
+  return total;
+}
+
+template <Format kFormat>
+void DotRowsFloatOf(const ProductTask& task) {
+  constexpr size_t kBlock = hw::Info(kFormat).block_elements, kBytes = hw::Info(kFormat).block_bytes;
+  const size_t cols = task.w->cols, n = task.x.rows;
+  Codes codes;
+  alignas(64) float values[256];
+  for (size_t r = task.row_begin; r < task.row_end; ++r) {
+    const auto* src = reinterpret_cast<const uint8_t*>(task.w->row(r));
+    float sum[kMaxDotRows] = {};
+    if constexpr (!hw::IsQuantized(kFormat)) {
+      for (size_t c = 0; c < n; ++c) sum[c] = DotStored<kFormat>(src, task.x.row(c), cols);
+    } else {
+      for (size_t k = 0; k < cols; k += 256, src += 256 / kBlock * kBytes) {
+        const size_t count = cols - k < 256 ? cols - k : 256;
+        Unpack<kFormat>(src, count / 32, codes);
+        ValuesOf<CodesOf(kFormat)>(codes, count, values);
+        for (size_t c = 0; c < n; ++c)
+          sum[c] +=
+              DotStored<Format::kF32>(reinterpret_cast<const uint8_t*>(values), task.x.row(c) + k, count);
+      }
+    }
+    for (size_t c = 0; c < n; ++c) StoreSum(task, r, c, sum[c]);
+  }
+}
+
+void DotRowsFloat(const ProductTask& task) {
+  ForFormat(task.w->format, [&]<Format kFormat>() HWY_ATTR { DotRowsFloatOf<kFormat>(task); });
+}
+
+}  // namespace qwen3vl::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace qwen3vl {
+HWY_EXPORT(QuantizeActivationRow);
+HWY_EXPORT(DotRowsInt8);
+HWY_EXPORT(DotRowsFloat);
+
+void QuantizeActivationRow(const float* x, size_t cols, std::byte* out) noexcept {
+  HWY_DYNAMIC_DISPATCH(QuantizeActivationRow)(x, cols, out);
+}
+void DotRowsInt8(const ProductTask& task) noexcept { HWY_DYNAMIC_DISPATCH(DotRowsInt8)(task); }
+void DotRowsFloat(const ProductTask& task) noexcept { HWY_DYNAMIC_DISPATCH(DotRowsFloat)(task); }
+}  // namespace qwen3vl
+#endif

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// Weights of any format times many activation rows in float32: every weight is converted once into a panel
+// [column][weight row], which then meets all activation rows in register blocks.
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "qwen3vl/linear_simd.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "qwen3vl/linear_float_simd.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+//
+#include "qwen3vl/linear_panel-inl.h"
+#include "qwen3vl/linear_unpack-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace qwen3vl::HWY_NAMESPACE {
+
+// Activation rows of a group: with two vectors of weight rows, 12 of 16 or 28 of 32 registers are sums.
+#if HWY_TARGET <= HWY_AVX3
+constexpr size_t kFloatCols = 14;
+#elif HWY_TARGET == HWY_SCALAR
+constexpr size_t kFloatCols = 2;
+#else
+constexpr size_t kFloatCols = 6;
+#endif
+constexpr size_t kFloatChunk = 256;  // columns of a panel: it stays in the first-level cache
+
+using DF = hn::ScalableTag<float>;
+using VF = hn::Vec<DF>;
+
+constexpr size_t PaddedCols(size_t cols) { return (cols + 3) / 4 * 4; }
+
+// out[c * stride + row] += sum over k < n of panel[k][row] * group[k][c].
+HWY_NOINLINE void FloatKernel(const float* HWY_RESTRICT panel, const float* HWY_RESTRICT group, size_t n,
+                              float* out, size_t stride) {
+  const DF d;
+  VF acc[kPanelVectors][kFloatCols];
+#pragma GCC unroll 16
+  for (size_t c = 0; c < kFloatCols; ++c)
+#pragma GCC unroll 4
+    for (size_t r = 0; r < kPanelVectors; ++r) acc[r][c] = hn::Zero(d);
+  for (size_t k = 0; k < n; ++k, panel += kPanelRows, group += kFloatCols) {
+    VF w[kPanelVectors];
+#pragma GCC unroll 4
+    for (size_t r = 0; r < kPanelVectors; ++r) w[r] = hn::Load(d, panel + r * kLanes);
+#pragma GCC unroll 16
+    for (size_t c = 0; c < kFloatCols; ++c) {
+      const VF a = hn::Set(d, group[c]);
+#pragma GCC unroll 4
+      for (size_t r = 0; r < kPanelVectors; ++r) acc[r][c] = hn::MulAdd(w[r], a, acc[r][c]);
+    }
+  }
+#pragma GCC unroll 16
+  for (size_t c = 0; c < kFloatCols; ++c)
+#pragma GCC unroll 4
+    for (size_t r = 0; r < kPanelVectors; ++r) {
+      float* p = out + c * stride + r * kLanes;
+      hn::StoreU(hn::Add(hn::LoadU(d, p), acc[r][c]), d, p);
+    }
+}
+
+// Columns [k, k + n) of a row as floats, n <= 256, k a multiple of 256; zeros up to a multiple of 4.
+template <Format kFormat>
+HWY_INLINE void ConvertRow(const std::byte* row, size_t k, size_t n, Codes& codes, float* values) {
+  constexpr size_t kBlock = hw::Info(kFormat).block_elements, kBytes = hw::Info(kFormat).block_bytes;
+  const auto* src = reinterpret_cast<const uint8_t*>(row) + k / kBlock * kBytes;
+  if constexpr (hw::IsQuantized(kFormat)) {
+    Unpack<kFormat>(src, n / 32, codes);
+    ValuesOf<CodesOf(kFormat)>(codes, n, values);
+  } else {
+    size_t i = 0;
+#if HWY_TARGET != HWY_SCALAR
+    const DF d;
+    for (; i + kLanes <= n; i += kLanes) hn::StoreU(LoadStored<kFormat>(src + i * kBytes), d, values + i);
+#endif
+    for (; i < n; ++i) values[i] = LoadOne<kFormat>(src + i * kBytes);
+    for (; i % 4; ++i) values[i] = 0;
+  }
+}
+
+template <Format kFormat>
+HWY_NOINLINE void PackFloatPanel(const ProductTask& task, size_t k, size_t n, float* panel) {
+  const size_t rows = task.row_end - task.row_begin;
+  Codes codes;
+  alignas(64) float values[4][kFloatChunk];
+  for (size_t row = 0; row < kPanelRows; row += 4) {
+    if (rows < row + 4) std::memset(values, 0, sizeof values);
+    for (size_t i = 0; i < 4 && row + i < rows; ++i)
+      ConvertRow<kFormat>(task.w->row(task.row_begin + row + i), k, n, codes, values[i]);
+    for (size_t at = 0; at < n; at += 4)
+      TransposeWords(values[0] + at, values[1] + at, values[2] + at, values[3] + at,
+                     [&](size_t j) HWY_ATTR { return panel + (at + j) * kPanelRows + row; });
+  }
+}
+
+template <Format kFormat>
+void TileRowsFloatOf(const TileInfo& info, const ProductTask& task) {
+  const size_t cols = task.w->cols;
+  auto* panel = reinterpret_cast<float*>(task.scratch);
+  StartOutput(task);
+  for (size_t k = 0; k < cols; k += kFloatChunk) {
+    const size_t n = cols - k < kFloatChunk ? cols - k : kFloatChunk;
+    PackFloatPanel<kFormat>(task, k, n, panel);
+    for (size_t col = 0; col < task.y.rows; col += kFloatCols) {
+      const auto* group =
+          reinterpret_cast<const float*>(task.packed + col / kFloatCols * info.group_bytes) + k * kFloatCols;
+      AddTile<kFloatCols>(
+          task, col, [&](float* out, size_t stride) HWY_ATTR { FloatKernel(panel, group, n, out, stride); });
+    }
+  }
+}
+
+void TileRowsFloat(const TileInfo& info, const ProductTask& task) {
+  ForFormat(task.w->format, [&]<Format kFormat>() HWY_ATTR { TileRowsFloatOf<kFormat>(info, task); });
+}
+
+void PackGroupFloat(hw::MatrixView<const float> x, float* group) {
+  std::memset(group, 0, PaddedCols(x.cols) * kFloatCols * sizeof(float));
+  for (size_t c = 0; c < x.rows; ++c)
+    for (size_t k = 0; k < x.cols; ++k) group[k * kFloatCols + c] = x.row(c)[k];
+}
+
+TileInfo TileInfoFloat(size_t cols) {
+  return {Packing::kFloat, kPanelRows, kFloatCols, PaddedCols(cols) * kFloatCols * sizeof(float),
+          kFloatChunk * kPanelRows * sizeof(float)};
+}
+
+}  // namespace qwen3vl::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace qwen3vl {
+HWY_EXPORT(TileInfoFloat);
+HWY_EXPORT(PackGroupFloat);
+HWY_EXPORT(TileRowsFloat);
+
+TileInfo TileInfoFloat(size_t cols) noexcept { return HWY_DYNAMIC_DISPATCH(TileInfoFloat)(cols); }
+void PackGroupFloat(hw::MatrixView<const float> x, float* group) noexcept {
+  HWY_DYNAMIC_DISPATCH(PackGroupFloat)(x, group);
+}
+void TileRowsFloat(const TileInfo& info, const ProductTask& task) noexcept {
+  HWY_DYNAMIC_DISPATCH(TileRowsFloat)(info, task);
+}
+}  // namespace qwen3vl
+#endif

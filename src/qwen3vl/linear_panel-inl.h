@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// What both many-row products share: transposing four weight rows into a panel, and the edges of the output.
+// Include after hwy/highway.h, once per target.
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "qwen3vl/linear_simd.h"
+
+#if defined(QWEN3VL_LINEAR_PANEL_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef QWEN3VL_LINEAR_PANEL_INL_H_
+#undef QWEN3VL_LINEAR_PANEL_INL_H_
+#else
+#define QWEN3VL_LINEAR_PANEL_INL_H_
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace qwen3vl::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Weight rows of a panel: vectors of 32-bit lanes, a row a lane.
+#if HWY_TARGET == HWY_SCALAR
+constexpr size_t kPanelVectors = 4;
+#else
+constexpr size_t kPanelVectors = 2;
+#endif
+constexpr size_t kLanes = hn::MaxLanes(hn::ScalableTag<int32_t>());
+constexpr size_t kPanelRows = kPanelVectors * kLanes;
+static_assert(kPanelRows % 4 == 0);
+
+// out(j)[0 .. 3] = the j-th 32-bit words of four rows, j = 0 .. 3.
+template <class Out>
+HWY_INLINE void TransposeWords(const void* row0, const void* row1, const void* row2, const void* row3,
+                               const Out& out) {
+#if HWY_TARGET == HWY_SCALAR
+  const void* rows[4] = {row0, row1, row2, row3};
+  for (size_t j = 0; j < 4; ++j)
+    for (size_t r = 0; r < 4; ++r)
+      std::memcpy(reinterpret_cast<uint8_t*>(out(j)) + 4 * r, static_cast<const uint8_t*>(rows[r]) + 4 * j,
+                  4);
+#else
+  const hn::FixedTag<uint32_t, 4> d;
+  const hn::FixedTag<uint64_t, 2> d64;
+  const auto load = [&](const void* p) HWY_ATTR { return hn::LoadU(d, static_cast<const uint32_t*>(p)); };
+  const auto store = [&](size_t j, hn::Vec<decltype(d64)> v)
+                         HWY_ATTR { hn::StoreU(hn::BitCast(d, v), d, reinterpret_cast<uint32_t*>(out(j))); };
+  const auto a = load(row0), b = load(row1), c = load(row2), e = load(row3);
+  const auto ab_low = hn::BitCast(d64, hn::InterleaveLower(d, a, b));
+  const auto ab_high = hn::BitCast(d64, hn::InterleaveUpper(d, a, b));
+  const auto ce_low = hn::BitCast(d64, hn::InterleaveLower(d, c, e));
+  const auto ce_high = hn::BitCast(d64, hn::InterleaveUpper(d, c, e));
+  store(0, hn::InterleaveLower(d64, ab_low, ce_low));
+  store(1, hn::InterleaveUpper(d64, ab_low, ce_low));
+  store(2, hn::InterleaveLower(d64, ab_high, ce_high));
+  store(3, hn::InterleaveUpper(d64, ab_high, ce_high));
+#endif
+}
+
+// y starts as the bias, or as y + bias where sums accumulate.
+HWY_INLINE void StartOutput(const ProductTask& task) {
+  for (size_t c = 0; c < task.y.rows; ++c) {
+    float* y = task.y.row(c);
+    for (size_t r = task.row_begin; r < task.row_end; ++r)
+      y[r] = (task.accumulate ? y[r] : 0.0f) + (task.bias ? task.bias[r] : 0.0f);
+  }
+}
+
+// Calls kernel(out, stride), which adds a tile [kCols][kPanelRows] to out: to y itself, or where the tile
+// sticks out of y, to a tile of zeros of which the part inside is then added to y.
+template <size_t kCols, class Kernel>
+HWY_INLINE void AddTile(const ProductTask& task, size_t col, const Kernel& kernel) {
+  const size_t rows = task.row_end - task.row_begin;
+  const size_t cols = task.y.rows - col < kCols ? task.y.rows - col : kCols;
+  if (rows == kPanelRows && cols == kCols) {
+    kernel(task.y.row(col) + task.row_begin, task.y.row_stride);
+    return;
+  }
+  alignas(64) float tile[kCols * kPanelRows] = {};
+  kernel(tile, kPanelRows);
+  for (size_t c = 0; c < cols; ++c)
+    for (size_t r = 0; r < rows; ++r) task.y.row(col + c)[task.row_begin + r] += tile[c * kPanelRows + r];
+}
+
+}  // namespace qwen3vl::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // QWEN3VL_LINEAR_PANEL_INL_H_

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qwen3vl/linear.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "hw/cpu_info.h"
+#include "hw/float16.h"
+#include "qwen3vl/quant.h"
+#include "support/golden.h"
+#include "support/near.h"
+#include "support/seeded.h"
+
+namespace qwen3vl {
+namespace {
+
+using hw::Format;
+
+// A weight matrix at an odd address, and the values its bytes stand for.
+struct Matrix {
+  std::vector<std::byte> bytes;  // one byte, then the rows, and nothing after them
+  Weight w;
+  std::vector<float> values;  // [rows, cols]
+};
+
+// Byte offsets of the half-precision fields of a block: random bits there would be mostly absurd scales.
+std::vector<size_t> HalfFields(Format format) {
+  switch (format) {
+    case Format::kQ4_1:
+    case Format::kQ5_1:
+    case Format::kQ4_K:
+    case Format::kQ5_K:
+      return {0, 2};
+    case Format::kQ2_K:
+      return {80, 82};
+    case Format::kQ3_K:
+      return {108};
+    case Format::kQ6_K:
+      return {208};
+    case Format::kMXFP4:
+      return {};
+    default:
+      return {0};
+  }
+}
+
+// Random codes with sensible scales: every code value, sub-scale and sign occurs.
+Matrix RandomMatrix(Format format, size_t rows, size_t cols, uint64_t seed) {
+  Matrix m;
+  const size_t row_bytes = hw::RowBytes(format, cols);
+  m.bytes.resize(1 + rows * row_bytes);
+  std::byte* data = m.bytes.data() + 1;
+  if (!hw::IsQuantized(format)) {
+    const std::vector<float> x = test::SeededNormal(seed, rows * cols);
+    QuantizeRow(format, x.data(), x.size(), data);
+  } else {
+    for (size_t i = 0; i < rows * row_bytes; ++i) data[i] = std::byte(test::SeededBits(seed, i) >> 56);
+    const hw::FormatInfo& info = hw::Info(format);
+    for (size_t b = 0; b < rows * cols / info.block_elements; ++b) {
+      std::byte* block = data + b * info.block_bytes;
+      for (size_t field : HalfFields(format)) {
+        const hw::F16 scale = hw::ToF16(test::SeededValue(seed + 1, b * 256 + field, 0.125f));
+        std::memcpy(block + field, &scale, 2);
+      }
+      if (format == Format::kMXFP4) block[0] = std::byte(120 + test::SeededBits(seed + 1, b) % 8);
+    }
+  }
+  m.w = {data, format, rows, cols};
+  m.values.resize(rows * cols);
+  for (size_t r = 0; r < rows; ++r) DequantizeRow(format, m.w.row(r), cols, &m.values[r * cols]);
+  return m;
+}
+
+// What a product may be off by, per output.
+struct Wanted {
+  std::vector<double> y;
+  std::vector<double> exact_error;  // float32 summing: size of the terms times a few roundings
+  std::vector<double> fast_error;   // and activations rounded to 1/254 of the largest of their 32
+};
+
+Wanted Multiply(const Matrix& m, const std::vector<float>& x, size_t n) {
+  const size_t rows = m.w.rows, cols = m.w.cols;
+  Wanted out{std::vector<double>(n * rows), std::vector<double>(n * rows), std::vector<double>(n * rows)};
+  for (size_t i = 0; i < n; ++i)
+    for (size_t r = 0; r < rows; ++r) {
+      double sum = 0, size = 0, rounding = 0;
+      for (size_t k = 0; k < cols; ++k) {
+        const double w = m.values[r * cols + k], a = x[i * cols + k];
+        sum += w * a;
+        size += std::abs(w * a);
+        if (k % 32 == 0 && hw::IsQuantized(m.w.format)) {
+          double largest = 0, weights = 0, code_size = 0;
+          for (size_t j = k; j < k + 32; ++j) {
+            largest = std::max<double>(largest, std::abs(x[i * cols + j]));
+            weights += std::abs(m.values[r * cols + j]);
+            code_size = std::max<double>(code_size, std::abs(m.values[r * cols + j]));
+          }
+          rounding += largest / 254 * weights;
+          // value = scale * code - min: the two parts may each be as large as twice the largest value seen,
+          // or, where the block is nearly constant, much larger than the values; 64 units of its largest
+          // cover it.
+          size += 64 * code_size * largest;
+        }
+      }
+      out.y[i * rows + r] = sum;
+      // Sums of up to 1024 terms in 4 .. 64 partial sums.
+      out.exact_error[i * rows + r] = 16 * size * 0x1p-24 + 1e-30;
+      out.fast_error[i * rows + r] = out.exact_error[i * rows + r] + rounding * 1.0001;
+    }
+  return out;
+}
+
+testing::AssertionResult Within(const std::vector<float>& found, const std::vector<double>& wanted,
+                                const std::vector<double>& error) {
+  for (size_t i = 0; i < found.size(); ++i)
+    if (!(std::abs(found[i] - wanted[i]) <= error[i]))
+      return testing::AssertionFailure()
+             << "output " << i << ": " << found[i] << ", want " << wanted[i] << " +- " << error[i];
+  return testing::AssertionSuccess();
+}
+
+std::vector<float> RunLinear(const Matrix& m, const std::vector<float>& x, size_t n,
+                             const LinearOptions& options, size_t threads, float fill = 0.0f) {
+  std::vector<float> y(n * m.w.rows, fill);
+  Linear(m.w, hw::MatrixView<const float>(x.data(), n, m.w.cols),
+         hw::MatrixView<float>(y.data(), n, m.w.rows), options, {threads});
+  return y;
+}
+
+class LinearTest : public testing::TestWithParam<hw::Isa> {
+ protected:
+  LinearTest() : before_(hw::SelectedIsa()) { hw::SelectIsa(GetParam()); }
+  ~LinearTest() override { hw::SelectIsa(before_); }
+
+ private:
+  hw::Isa before_;
+};
+INSTANTIATE_TEST_SUITE_P(Isa, LinearTest, testing::ValuesIn(hw::AvailableIsas()),
+                         [](const auto& isa) { return std::string(hw::Name(isa.param)); });
+
+// Columns that the format allows: a multiple of its block, whole and broken steps of 256 and of the chunks.
+std::vector<size_t> ColsFor(Format format) {
+  const size_t block = hw::Info(format).block_elements;
+  if (block == 1) return {1, 7, 64, 515};
+  if (block == 32) return {32, 96, 256, 1312};
+  return {256, 768, 1280};
+}
+
+TEST_P(LinearTest, EveryFormatAndShapeWithinItsErrorBound) {
+  for (size_t f = 0; f < hw::kFormatCount; ++f)
+    for (size_t cols : ColsFor(static_cast<Format>(f)))
+      for (size_t rows : {1u, 5u, 33u, 67u}) {
+        const Matrix m = RandomMatrix(static_cast<Format>(f), rows, cols, 100 * f + cols + rows);
+        for (size_t n : {1u, 2u, 3u, 4u, 5u, 33u}) {
+          SCOPED_TRACE(std::string(hw::Name(m.w.format)) + " rows " + std::to_string(rows) + " cols " +
+                       std::to_string(cols) + " n " + std::to_string(n));
+          const std::vector<float> x = test::SeededNormal(n, n * cols);
+          const Wanted want = Multiply(m, x, n);
+          const bool fast_is_float = !hw::IsQuantized(m.w.format);
+          ASSERT_TRUE(
+              Within(RunLinear(m, x, n, {.precision = Precision::kExact}, 1), want.y, want.exact_error));
+          ASSERT_TRUE(
+              Within(RunLinear(m, x, n, {}, 1), want.y, fast_is_float ? want.exact_error : want.fast_error));
+        }
+      }
+}
+
+TEST_P(LinearTest, ThreadCountsLeaveNoTrace) {
+  for (Format format : {Format::kF16, Format::kQ8_0, Format::kQ4_K, Format::kQ6_K})
+    for (Precision precision : {Precision::kFast, Precision::kExact})
+      for (size_t n : {1u, 3u, 50u}) {
+        const Matrix m = RandomMatrix(format, 131, 512, 5);
+        const std::vector<float> x = test::SeededNormal(6, n * 512);
+        const std::vector<float> one = RunLinear(m, x, n, {.precision = precision}, 1);
+        for (size_t threads : {2u, 3u, 200u})
+          EXPECT_EQ(RunLinear(m, x, n, {.precision = precision}, threads), one)
+              << hw::Name(format) << " n " << n << " threads " << threads;
+      }
+}
+
+TEST_P(LinearTest, AddsBiasAndAccumulates) {
+  for (Format format : {Format::kF32, Format::kBF16, Format::kQ8_0, Format::kQ4_K})
+    for (Precision precision : {Precision::kFast, Precision::kExact})
+      for (size_t n : {1u, 9u}) {
+        const Matrix m = RandomMatrix(format, 37, 256, 8);
+        const std::vector<float> x = test::SeededNormal(9, n * 256), bias = test::SeededNormal(10, 37);
+        const std::vector<float> plain = RunLinear(m, x, n, {.precision = precision}, 2, 5.0f);
+        const std::vector<float> both =
+            RunLinear(m, x, n, {.bias = bias.data(), .accumulate = true, .precision = precision}, 2, 5.0f);
+        for (size_t i = 0; i < plain.size(); ++i) {
+          const float want = plain[i] + 5.0f + bias[i % 37];
+          // Three roundings of sums about as large as these.
+          EXPECT_NEAR(both[i], want, 4e-7 * (std::abs(plain[i]) + std::abs(want) + 16)) << hw::Name(format);
+        }
+      }
+}
+
+TEST_P(LinearTest, WritesOnlyItsRowsOfStridedOutput) {
+  for (Format format : {Format::kF16, Format::kQ4_0})
+    for (size_t n : {1u, 7u}) {
+      const Matrix m = RandomMatrix(format, 21, 64, 11);
+      constexpr size_t kStrideX = 70, kStrideY = 30;
+      const std::vector<float> x = test::SeededNormal(12, n * kStrideX);
+      std::vector<float> y(n * kStrideY, 7.0f), packed(n * 64);
+      for (size_t i = 0; i < n; ++i) std::copy_n(&x[i * kStrideX], 64, &packed[i * 64]);
+      Linear(m.w, {x.data(), n, 64, kStrideX}, {y.data(), n, 21, kStrideY}, {}, {2});
+      const std::vector<float> want = RunLinear(m, packed, n, {}, 1);
+      for (size_t i = 0; i < n; ++i)
+        for (size_t r = 0; r < kStrideY; ++r)
+          EXPECT_EQ(y[i * kStrideY + r], r < 21 ? want[i * 21 + r] : 7.0f);
+    }
+}
+
+TEST_P(LinearTest, GroupsEqualSingleProducts) {
+  const std::vector<Format> formats{Format::kQ4_K, Format::kQ6_K, Format::kQ8_0, Format::kF16, Format::kQ4_K};
+  for (size_t n : {1u, 40u}) {
+    const std::vector<float> x = test::SeededNormal(13, n * 256);
+    std::vector<Matrix> matrices;
+    std::vector<std::vector<float>> y;
+    for (size_t i = 0; i < formats.size(); ++i) {
+      matrices.push_back(RandomMatrix(formats[i], 19 + 30 * i, 256, i));
+      y.emplace_back(n * matrices[i].w.rows);
+    }
+    std::vector<LinearPart> parts;
+    for (size_t i = 0; i < formats.size(); ++i)
+      parts.push_back({&matrices[i].w,
+                       {y[i].data(), n, matrices[i].w.rows},
+                       {.precision = i == 4 ? Precision::kExact : Precision::kFast}});
+    LinearGroup(parts, {x.data(), n, 256}, {2});
+    for (size_t i = 0; i < formats.size(); ++i)
+      EXPECT_EQ(y[i], RunLinear(matrices[i], x, n, parts[i].options, 1)) << i;
+  }
+}
+
+TEST_P(LinearTest, LongInputsGoInSeveralPasses) {
+  const Matrix m = RandomMatrix(Format::kQ4_0, 17, 32, 14);
+  const size_t n = 1300;
+  const std::vector<float> x = test::SeededNormal(15, n * 32);
+  const Wanted want = Multiply(m, x, n);
+  EXPECT_TRUE(Within(RunLinear(m, x, n, {}, 2), want.y, want.fast_error));
+  EXPECT_TRUE(Within(RunLinear(m, x, n, {.precision = Precision::kExact}, 2), want.y, want.exact_error));
+}
+
+// Extreme codes in every place, with the largest activations: any int16 overflow would show.
+TEST_P(LinearTest, DoesNotOverflowAtTheLargestCodes) {
+  for (size_t f = 3; f < hw::kFormatCount; ++f)
+    for (uint8_t byte : {0x00, 0x7f, 0x80, 0xff}) {
+      const auto format = static_cast<Format>(f);
+      Matrix m = RandomMatrix(format, 33, 256, 16);
+      const hw::FormatInfo& info = hw::Info(format);
+      std::byte* data = m.bytes.data() + 1;
+      for (size_t i = 0; i < m.w.bytes(); ++i) data[i] = std::byte(byte);
+      for (size_t b = 0; b < m.w.rows * 256 / info.block_elements; ++b) {
+        for (size_t field : HalfFields(format)) {
+          const hw::F16 scale = hw::ToF16(0.5f);
+          std::memcpy(data + b * info.block_bytes + field, &scale, 2);
+        }
+        if (format == Format::kMXFP4) data[b * info.block_bytes] = std::byte(127);
+      }
+      for (size_t r = 0; r < m.w.rows; ++r) DequantizeRow(format, m.w.row(r), 256, &m.values[r * 256]);
+      for (size_t n : {1u, 6u}) {
+        const std::vector<float> x(n * 256, -1.0f);
+        const Wanted want = Multiply(m, x, n);
+        EXPECT_TRUE(Within(RunLinear(m, x, n, {}, 1), want.y, want.fast_error))
+            << hw::Name(format) << " " << int{byte};
+      }
+    }
+}
+
+TEST_P(LinearTest, NonFiniteActivationsReachTheirRowOnly) {
+  for (Format format : {Format::kQ8_0, Format::kQ4_K, Format::kF16})
+    for (size_t n : {2u, 8u}) {
+      const Matrix m = RandomMatrix(format, 20, 256, 17);
+      for (float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+        std::vector<float> x = test::SeededNormal(18, n * 256);
+        x[256 + 77] = bad;
+        const std::vector<float> y = RunLinear(m, x, n, {}, 1);
+        for (size_t i = 0; i < y.size(); ++i)
+          EXPECT_EQ(std::isfinite(y[i]), i / 20 != 1) << hw::Name(format) << " n " << n << " " << i;
+      }
+    }
+}
+
+TEST_P(LinearTest, ZeroAndTinyActivationsGiveZero) {
+  const Matrix m = RandomMatrix(Format::kQ4_K, 5, 256, 19);
+  for (float tiny : {0.0f, 1e-42f, -1e-40f}) {
+    const std::vector<float> y = RunLinear(m, std::vector<float>(256, tiny), 1, {}, 1);
+    for (float v : y) EXPECT_NEAR(v, 0.0f, 1e-35f);
+  }
+}
+
+// ggml's own rows: the float path meets the exact product, the 8-bit path comes as near as ggml's does.
+TEST_P(LinearTest, RecordedRowsComeAsNearAsGgml) {
+  const test::GoldenFile golden("gguf/dequant.safetensors");
+  const std::vector<float> x = golden["activation"].Floats();
+  double x_norm = 0;
+  for (float v : x) x_norm += static_cast<double>(v) * v;
+  for (size_t f = 1; f < hw::kFormatCount; ++f) {
+    const std::string name(hw::Name(static_cast<Format>(f)));
+    const std::vector<double> exact = golden[name + ".dot_exact"].Doubles();
+    const std::vector<float> values = golden[name + ".values"].Floats();
+    const Weight w{reinterpret_cast<const std::byte*>(golden[name + ".bytes"].bytes.data()),
+                   static_cast<Format>(f), exact.size(), x.size()};
+    std::vector<float> y(exact.size());
+    const hw::MatrixView<float> out(y.data(), 1, y.size());
+    for (Precision precision : {Precision::kExact, Precision::kFast}) {
+      Linear(w, {x.data(), 1, x.size()}, out, {.precision = precision}, {1});
+      for (size_t r = 0; r < y.size(); ++r) {
+        double w_norm = 0;
+        for (size_t k = 0; k < x.size(); ++k) w_norm += std::pow(values[r * x.size() + k], 2);
+        // Rounding errors are independent: 8 bits of blocks that reach 3 sigma leave 1 % of one product's
+        // size, |w| |x| / sqrt(n), in a sum of n of them; four times that is allowed.
+        const double size = std::sqrt(w_norm * x_norm / x.size());
+        const bool exactly = precision == Precision::kExact || !hw::IsQuantized(w.format);
+        EXPECT_NEAR(y[r], exact[r], exactly ? 1e-5 * size : 0.04 * size) << name << " row " << r;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace qwen3vl
