@@ -11,6 +11,21 @@ namespace qwen3vl {
 
 using View = hw::MatrixView<float>;
 
+namespace {
+
+// The trace contract has cos and sin [n, head_dim], the second half a copy of the first.
+void TraceRope(const rope::RopeTable& rope, const Runtime& runtime) {
+  const size_t half = rope.half();
+  for (const bool sine : {false, true}) {
+    std::vector<float> wide(rope.size() * 2 * half);
+    for (size_t i = 0; i < rope.size(); ++i)
+      for (size_t copy = 0; copy < 2; ++copy) std::copy_n(sine ? rope.sin(i) : rope.cos(i), half, &wide[(2 * i + copy) * half]);
+    runtime.Trace(sine ? "text.rope_sin" : "text.rope_cos", {rope.size(), 2 * half}, wide.data());
+  }
+}
+
+}  // namespace
+
 void TextModel::Embed(const TextChunk& chunk, View x) const {
   for (size_t i = 0; i < chunk.ids.size(); ++i)
     DequantizeRow(weights_.embed.format, weights_.embed.row(static_cast<size_t>(chunk.ids[i])), config_.dim,
@@ -30,6 +45,7 @@ std::span<const float> TextModel::Forward(const TextChunk& chunk, attention::KvC
 
   const rope::RopeTable rope =
       rope::RopeTable::Text(chunk.positions, config_.head_dim, config_.rope_theta, config_.mrope_section);
+  if (runtime.trace) TraceRope(rope, runtime);
   DecoderStep step{.config = &config_, .rope = &rope, .cache = &cache};
   step.mask.causal = true;
   const size_t n_deepstack = chunk.visual.empty() ? 0 : chunk.visual.front().features->deepstack.size();

@@ -184,6 +184,10 @@ VisualFeatures VisionModel::Encode(std::span<const float> patches, std::span<con
   EmbedPatches(patches, grids, prefix, s, runtime);
   const std::vector<rope::Position> at = rope::PatchPositions(grids, config_.merge_size);
   const rope::RopeTable rope = rope::RopeTable::Vision(at, config_.head_dim());
+  if (runtime.trace) {
+    const std::vector<float> angles = rope::VisionAngles(at, config_.head_dim());
+    runtime.Trace(prefix + ".rope_angles", {s.n, config_.head_dim() / 2}, angles.data());
+  }
   const std::vector<size_t> segments = Segments(grids);
 
   VisualFeatures features;

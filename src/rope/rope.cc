@@ -19,12 +19,6 @@ std::vector<float> InverseFrequencies(float base, size_t dim) {
   return out;
 }
 
-void SetAngle(float position, float frequency, float* cos, float* sin) {
-  const float angle = position * frequency;
-  *cos = std::cos(angle);
-  *sin = std::sin(angle);
-}
-
 }  // namespace
 
 RopeTable::RopeTable(size_t size, size_t half)
@@ -43,26 +37,37 @@ RopeTable RopeTable::Text(std::span<const Position> positions, size_t head_dim, 
     if (i % 3 == 2 && i < 3 * section[2]) return p.w;
     return p.t;
   };
-  for (size_t n = 0; n < positions.size(); ++n)
-    for (size_t i = 0; i < table.half_; ++i)
-      SetAngle(static_cast<float>(axis(positions[n], i)), frequency[i], &table.cos_[n * table.half_ + i],
-               &table.sin_[n * table.half_ + i]);
+  for (size_t n = 0; n < positions.size(); ++n) {
+    for (size_t i = 0; i < table.half_; ++i) {
+      const float angle = static_cast<float>(axis(positions[n], i)) * frequency[i];
+      table.cos_[n * table.half_ + i] = std::cos(angle);
+      table.sin_[n * table.half_ + i] = std::sin(angle);
+    }
+  }
   return table;
 }
 
-RopeTable RopeTable::Vision(std::span<const Position> patches, size_t head_dim) {
+std::vector<float> VisionAngles(std::span<const Position> patches, size_t head_dim) {
   assert(head_dim % 4 == 0);
   constexpr float kBase = 10000.0f;
-  RopeTable table(patches.size(), head_dim / 2);
-  const size_t quarter = head_dim / 4;
-  const std::vector<float> frequency = InverseFrequencies(kBase, head_dim / 2);
+  const size_t half = head_dim / 2, quarter = head_dim / 4;
+  const std::vector<float> frequency = InverseFrequencies(kBase, half);
+  std::vector<float> angles(patches.size() * half);
   for (size_t n = 0; n < patches.size(); ++n) {
-    float* cos = table.cos_.data() + n * table.half_;
-    float* sin = table.sin_.data() + n * table.half_;
     for (size_t j = 0; j < quarter; ++j) {
-      SetAngle(static_cast<float>(patches[n].h), frequency[j], &cos[j], &sin[j]);
-      SetAngle(static_cast<float>(patches[n].w), frequency[j], &cos[quarter + j], &sin[quarter + j]);
+      angles[n * half + j] = static_cast<float>(patches[n].h) * frequency[j];
+      angles[n * half + quarter + j] = static_cast<float>(patches[n].w) * frequency[j];
     }
+  }
+  return angles;
+}
+
+RopeTable RopeTable::Vision(std::span<const Position> patches, size_t head_dim) {
+  RopeTable table(patches.size(), head_dim / 2);
+  const std::vector<float> angles = VisionAngles(patches, head_dim);
+  for (size_t i = 0; i < angles.size(); ++i) {
+    table.cos_[i] = std::cos(angles[i]);
+    table.sin_[i] = std::sin(angles[i]);
   }
   return table;
 }

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "hw/aligned_buffer.h"
 #include "hw/parallel.h"
@@ -43,6 +44,9 @@ class RopeTable {
   size_t size_ = 0, half_ = 0;
   hw::AlignedBuffer<float> cos_, sin_;
 };
+
+// The angles behind RopeTable::Vision, [n, head_dim / 2]: row part, then column part. head_dim is a multiple of 4.
+std::vector<float> VisionAngles(std::span<const Position> patches, size_t head_dim);
 
 // Rotates n_heads heads of head_dim = 2 * table.half() in every row of x [n, >= n_heads * head_dim], in
 // place. Row i takes entry i.

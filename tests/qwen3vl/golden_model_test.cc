@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole models against the recordings of the Hugging Face code: every stage, and the tokens that follow.
+// Tolerances are those of tests/data/README.md ("Suggested limits for a float32 implementation"): 1e-4
+// absolute on logits and hidden states, 3e-5 on merger and deepstack rows, exact ids, positions and grids.
+#include "support/golden_model.h"
+
+#include <gtest/gtest.h>
+
+#include "hw/cpu_info.h"
+#include "qwen3vl/qwen3vl.h"
+#include "support/near.h"
+
+namespace qwen3vl {
+namespace {
+
+using test::GoldenCase;
+
+double ToleranceOf(const std::string& name) {
+  if (name.find("merger") != std::string::npos || name.find("deepstack.") != std::string::npos) return 3e-5;
+  return 1e-4;
+}
+
+const Model& SharedModel(const std::string& name) {
+  static std::map<std::string, Model> models;
+  const auto at = models.find(name);
+  return at != models.end()
+             ? at->second
+             : models.emplace(name, Model::Load(test::DataPath("models/" + name))).first->second;
+}
+
+// One way to run a case.
+struct Way {
+  const char* name;
+  AttentionChoice attention = AttentionChoice::kAuto;
+  size_t threads = 1;
+  size_t chunk = 512;
+  size_t tile = 0;
+};
+
+SessionOptions ToOptions(const Way& way) {
+  return {.threads = way.threads,
+          .context = 1024,
+          .kv_type = KvType::kF32,
+          .attention = way.attention,
+          .tile = way.tile,
+          .prefill_chunk = way.chunk};
+}
+
+GenerateOptions Greedy(size_t n) {
+  return {.max_tokens = n, .sampling = SamplingOptions{}, .ignore_end = true};
+}
+
+Reply RunCase(const GoldenCase& c, Session& session, size_t n_tokens) {
+  const std::vector<int32_t> ids = c.entry["input_ids"];
+  return session.Complete(ids, test::CasePictures(c), test::CaseClips(c), Greedy(n_tokens));
+}
+
+void ExpectTensors(const test::TracedRun& run, const test::GoldenFile& golden) {
+  size_t compared = 0;
+  for (const auto& [name, wanted] : golden.tensors()) {
+    const bool tail = name == "logits_tail";
+    if (name == "last_logits_f64" || name == "greedy_tokens" || name == "greedy_step_index" ||
+        name == "greedy_step_logits")
+      continue;
+    SCOPED_TRACE(name);
+    const auto at = run.tensors.find(tail ? "logits" : name);
+    ASSERT_TRUE(at != run.tensors.end()) << "the trace has no such tensor";
+    const test::TracedTensor& found = at->second;
+    ++compared;
+    if (wanted.dtype == "I32" || wanted.dtype == "I64") {
+      EXPECT_EQ(found.ints, wanted.Ints());
+      EXPECT_EQ(found.shape, wanted.shape);
+      continue;
+    }
+    const std::vector<float> want = wanted.Floats();
+    std::span<const float> floats = found.floats;
+    if (tail) floats = floats.last(want.size());
+    if (!tail) EXPECT_EQ(found.shape, wanted.shape);
+    EXPECT_TRUE(test::AllNear(floats, want, wanted.shape.back(), ToleranceOf(name)));
+  }
+  EXPECT_GE(compared, 5u) << "the recording has hardly any tensors";
+}
+
+void ExpectGreedy(const Reply& reply, const test::TracedRun& run, const GoldenCase& c,
+                  const test::GoldenFile& golden) {
+  EXPECT_EQ(reply.ids, c.entry["greedy_tokens"].get<std::vector<int32_t>>());
+  const std::vector<int32_t> steps = golden["greedy_step_index"].Ints();
+  const std::vector<float> wanted = golden["greedy_step_logits"].Floats();
+  const size_t vocab_size = golden["greedy_step_logits"].shape[1];
+  const std::vector<float>& found = run.tensors.at("greedy_step_logits").floats;
+  for (size_t j = 0; j < steps.size(); ++j) {
+    const auto row = std::span(found).subspan(static_cast<size_t>(steps[j]) * vocab_size, vocab_size);
+    EXPECT_TRUE(test::AllNear(row, std::span(wanted).subspan(j * vocab_size, vocab_size), 1e-4))
+        << "step " << steps[j];
+  }
+}
+
+class GoldenModelTest : public testing::TestWithParam<std::tuple<const char*, Way>> {};
+
+TEST_P(GoldenModelTest, EveryStageAndTokenAsTheReference) {
+  const auto& [model, way] = GetParam();
+  const std::vector<GoldenCase> cases = test::GoldenCases(model);
+  ASSERT_FALSE(cases.empty());
+  for (const GoldenCase& c : cases) {
+    SCOPED_TRACE(c.name());
+    const test::GoldenFile golden(c.entry["file"].get<std::string>());
+    test::TracedRun run;
+    SessionOptions options = ToOptions(way);
+    options.trace = test::CollectInto(run);
+    Session session(SharedModel(model), options);
+    const Reply reply = RunCase(c, session, c.entry["greedy_tokens"].size());
+    EXPECT_EQ(reply.prompt_tokens, c.entry["n_tokens"].get<size_t>());
+    ExpectTensors(run, golden);
+    ExpectGreedy(reply, run, c, golden);
+    // The float64 run of the reference is the judge of the last row.
+    const std::vector<double> judge = golden["last_logits_f64"].Doubles();
+    EXPECT_TRUE(test::AllNear(std::span(run.tensors.at("logits").floats).last(judge.size()), judge, 1e-4));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, GoldenModelTest,
+                         testing::Combine(testing::Values("tiny-a", "tiny-b", "tiny-moe"),
+                                          testing::Values(Way{"Tiled", AttentionChoice::kTiled},
+                                                          Way{"Standard", AttentionChoice::kStandard},
+                                                          Way{"ThreeThreads", AttentionChoice::kAuto, 3},
+                                                          Way{"Chunked", AttentionChoice::kAuto, 2, 7},
+                                                          Way{"SmallTile", AttentionChoice::kTiled, 2, 64,
+                                                              16})),
+                         [](const auto& info) {
+                           std::string name = std::get<0>(info.param);
+                           std::erase(name, '-');
+                           return name + std::get<1>(info.param).name;
+                         });
+
+TEST(GoldenModelIsaTest, SameTokensOnEveryInstructionSet) {
+  const hw::Isa before = hw::SelectedIsa();
+  for (hw::Isa isa : hw::AvailableIsas()) {
+    SCOPED_TRACE(hw::Name(isa));
+    hw::SelectIsa(isa);
+    for (const char* model : {"tiny-b", "tiny-moe"}) {
+      for (const GoldenCase& c : test::GoldenCases(model)) {
+        SCOPED_TRACE(c.name());
+        Session session(SharedModel(model), ToOptions({"", AttentionChoice::kAuto, 2}));
+        EXPECT_EQ(RunCase(c, session, c.entry["greedy_tokens"].size()).ids,
+                  c.entry["greedy_tokens"].get<std::vector<int32_t>>());
+      }
+    }
+  }
+  hw::SelectIsa(before);
+}
+
+TEST(GoldenModelKvTest, HalfPrecisionCachesKeepTheRobustTokens) {
+  for (const char* model : {"tiny-b", "tiny-moe"}) {
+    for (const GoldenCase& c : test::GoldenCases(model)) {
+      if (!c.name().starts_with("robust"))
+        continue;  // margins of at least 0.3: a cache in 16 or 8 bits must not flip them
+      for (KvType type : {KvType::kF16, KvType::kBF16, KvType::kQ8_0}) {
+        SCOPED_TRACE(c.name() + " " + std::to_string(static_cast<int>(type)));
+        SessionOptions options = ToOptions({"", AttentionChoice::kAuto, 2});
+        options.kv_type = type;
+        Session session(SharedModel(model), options);
+        EXPECT_EQ(RunCase(c, session, c.entry["greedy_tokens"].size()).ids,
+                  c.entry["greedy_tokens"].get<std::vector<int32_t>>());
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace qwen3vl

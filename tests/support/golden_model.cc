@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "support/golden_model.h"
+
+#include <functional>
+#include <numeric>
+
+namespace qwen3vl::test {
+
+TraceFn CollectInto(TracedRun& run) {
+  return [&run](const TraceTensor& t) {
+    const size_t n = std::accumulate(t.shape.begin(), t.shape.end(), size_t{1}, std::multiplies<>());
+    TracedTensor& into = run.tensors[std::string(t.name)];
+    if (into.shape.empty()) {
+      into.shape.assign(t.shape.begin(), t.shape.end());
+    } else {
+      into.shape[0] += t.shape[0];
+    }
+    if (t.f32) into.floats.insert(into.floats.end(), t.f32, t.f32 + n);
+    if (t.i32) into.ints.insert(into.ints.end(), t.i32, t.i32 + n);
+  };
+}
+
+std::vector<GoldenCase> GoldenCases(const std::string& model) {
+  std::vector<GoldenCase> cases;
+  for (const nlohmann::json& entry : ReadJson("cases/" + model + "/cases.json")["cases"])
+    if (DataExists(entry["file"].get<std::string>())) cases.push_back({model, entry});
+  return cases;
+}
+
+std::vector<Picture> CasePictures(const GoldenCase& c) {
+  std::vector<Picture> out;
+  for (const auto& file : c.entry["images"]) out.push_back(LoadPicture(DataPath(file.get<std::string>())));
+  return out;
+}
+
+std::vector<Clip> CaseClips(const GoldenCase& c) {
+  std::vector<Clip> out;
+  for (const auto& frames : c.entry["videos"]) {
+    std::vector<std::string> files;
+    for (const auto& file : frames) files.push_back(DataPath(file.get<std::string>()));
+    out.push_back(LoadClip(files, {.sample = false}));
+  }
+  return out;
+}
+
+}  // namespace qwen3vl::test
