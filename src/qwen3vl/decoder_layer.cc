@@ -62,7 +62,7 @@ void AttentionBlock(const DecoderStep& step, ConstView normed, View out, bool ac
   call.request = own == runtime.layer_requests.end() ? runtime.request : own->second;
   const attention::KvCacheLayer& layer = step.cache->layer(step.index);
   call.inputs.shape = {.q_len = n,
-                       .kv_len = layer.length(),
+                       .kv_len = layer.length,
                        .n_heads = c.n_heads,
                        .n_kv_heads = c.n_kv_heads,
                        .head_dim = c.head_dim};

@@ -23,7 +23,7 @@ attention::PathRequest ToRequest(AttentionChoice choice) {
 
 std::string Describe(const attention::Inputs& in) {
   const attention::Shape& s = in.shape;
-  const std::string format(hw::Name(in.cache ? in.cache->format() : in.k.format));
+  const std::string format(hw::Name(in.cache ? in.cache->format : in.k.format));
   return "q " + std::to_string(s.q_len) + " x " + std::to_string(s.n_heads) + " x " +
          std::to_string(s.head_dim) + ", kv heads " + std::to_string(s.n_kv_heads) + " " + format;
 }

@@ -75,7 +75,9 @@ void ExpectTensors(const test::TracedRun& run, const test::GoldenFile& golden) {
     const std::vector<float> want = wanted.Floats();
     std::span<const float> floats = found.floats;
     if (tail) floats = floats.last(want.size());
-    if (!tail) EXPECT_EQ(found.shape, wanted.shape);
+    if (!tail) {
+      EXPECT_EQ(found.shape, wanted.shape);
+    }
     EXPECT_TRUE(test::AllNear(floats, want, wanted.shape.back(), ToleranceOf(name)));
   }
   EXPECT_GE(compared, 5u) << "the recording has hardly any tensors";
@@ -126,10 +128,10 @@ INSTANTIATE_TEST_SUITE_P(Models, GoldenModelTest,
                                                           Way{"Chunked", AttentionChoice::kAuto, 2, 7},
                                                           Way{"SmallTile", AttentionChoice::kTiled, 2, 64,
                                                               16})),
-                         [](const auto& info) {
-                           std::string name = std::get<0>(info.param);
+                         [](const auto& param_info) {
+                           std::string name = std::get<0>(param_info.param);
                            std::erase(name, '-');
-                           return name + std::get<1>(info.param).name;
+                           return name + std::get<1>(param_info.param).name;
                          });
 
 TEST(GoldenModelIsaTest, SameTokensOnEveryInstructionSet) {
