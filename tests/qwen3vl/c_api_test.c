@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The C interface, compiled as C. Prints what failed and returns 1, or returns 0. Arguments: model folder, picture, missing file. */
-#include "qwen3vl/qwen3vl_c.h"
-
+/* The C interface, compiled as C. Prints what failed and returns 1, or returns 0. Arguments: model folder,
+ * picture, missing file. */
 #include <stdio.h>
 #include <string.h>
+
+#include "qwen3vl/qwen3vl_c.h"
 
 static int failures = 0;
 
@@ -27,13 +28,16 @@ static int count_text(void* user, const char* text, size_t length) {
 static void check_errors(const char* model_path, const char* missing) {
   qwen3vl_model* model = NULL;
   qwen3vl_picture* picture = NULL;
-  check(qwen3vl_model_load(missing, NULL, &model) == QWEN3VL_NOT_FOUND && model == NULL, "a missing model is not found");
+  check(qwen3vl_model_load(missing, NULL, &model) == QWEN3VL_NOT_FOUND && model == NULL,
+        "a missing model is not found");
   check(strstr(qwen3vl_last_error(), missing) != NULL, "the error names the file");
   check(qwen3vl_model_load(NULL, NULL, &model) == QWEN3VL_INVALID_ARGUMENT, "a NULL path is refused");
   check(qwen3vl_model_load(model_path, NULL, NULL) == QWEN3VL_INVALID_ARGUMENT, "a NULL result is refused");
   check(qwen3vl_picture_load(missing, &picture) == QWEN3VL_NOT_FOUND, "a missing picture is not found");
-  check(qwen3vl_picture_from_rgb((const uint8_t*)"abc", 0, 1, &picture) == QWEN3VL_INVALID_ARGUMENT, "an empty picture is refused");
-  check(qwen3vl_picture_from_rgb((const uint8_t*)"abc", (size_t)-1, 2, &picture) == QWEN3VL_INVALID_ARGUMENT, "an overflowing picture is refused");
+  check(qwen3vl_picture_from_rgb((const uint8_t*)"abc", 0, 1, &picture) == QWEN3VL_INVALID_ARGUMENT,
+        "an empty picture is refused");
+  check(qwen3vl_picture_from_rgb((const uint8_t*)"abc", (size_t)-1, 2, &picture) == QWEN3VL_INVALID_ARGUMENT,
+        "an overflowing picture is refused");
 
   qwen3vl_model_options options;
   qwen3vl_model_options_init(&options);
@@ -60,7 +64,8 @@ static void check_answer(const char* model_path, const char* picture_path) {
   options.threads = 2;
   options.context = 1024;
   options.kv_type = (qwen3vl_kv_type)9;
-  check(qwen3vl_session_create(model, &options, &session) == QWEN3VL_INVALID_ARGUMENT, "an unknown cache type is refused");
+  check(qwen3vl_session_create(model, &options, &session) == QWEN3VL_INVALID_ARGUMENT,
+        "an unknown cache type is refused");
   options.kv_type = QWEN3VL_KV_F32;
   check(qwen3vl_session_create(model, &options, &session) == QWEN3VL_OK, "a session is made");
   qwen3vl_model_free(model); /* the session keeps what it needs */
@@ -80,7 +85,8 @@ static void check_answer(const char* model_path, const char* picture_path) {
     const char* text = qwen3vl_reply_text(reply, &length);
     check(text != NULL && strlen(text) <= length && streamed == length, "what was streamed is the reply");
     check(qwen3vl_reply_prompt_tokens(reply) > 10, "the picture's tokens count");
-    check(qwen3vl_reply_generated_tokens(reply) >= 1 || qwen3vl_reply_finish(reply) == QWEN3VL_FINISH_STOP, "something was generated");
+    check(qwen3vl_reply_generated_tokens(reply) >= 1 || qwen3vl_reply_finish(reply) == QWEN3VL_FINISH_STOP,
+          "something was generated");
   }
   qwen3vl_reply_free(reply);
   qwen3vl_chat_free(chat);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The public layers against the recorded first decoder layer of tiny-b (24/20/20 rotary sections, 32 query heads on 8).
+// The public layers against the recorded first decoder layer of tiny-b (24/20/20 rotary sections, 32 query
+// heads on 8).
 #include "qwen3vl/layer.h"
 
 #include <gtest/gtest.h>
@@ -14,7 +15,8 @@ namespace {
 struct Recorded {
   test::GoldenFile weights{"models/tiny-b/model.safetensors"};
   test::GoldenFile run{"cases/tiny-b/image_wide.safetensors"};
-  LayerShape shape{.dim = 96, .n_heads = 32, .n_kv_heads = 8, .head_dim = 128, .ffn_dim = 256, .max_seq_len = 256};
+  LayerShape shape{
+      .dim = 96, .n_heads = 32, .n_kv_heads = 8, .head_dim = 128, .ffn_dim = 256, .max_seq_len = 256};
   std::map<std::string, std::vector<float>> tensors;
   std::vector<float> hidden = run["text.inputs_embeds"].Floats();
   std::vector<TokenPosition> positions;
@@ -51,9 +53,11 @@ struct Recorded {
     std::vector<float> out(hidden.size());
     for (size_t r = 0; r < hidden.size() / shape.dim; ++r) {
       double sum = 0;
-      for (size_t d = 0; d < shape.dim; ++d) sum += static_cast<double>(hidden[r * shape.dim + d]) * hidden[r * shape.dim + d];
+      for (size_t d = 0; d < shape.dim; ++d)
+        sum += static_cast<double>(hidden[r * shape.dim + d]) * hidden[r * shape.dim + d];
       const double scale = 1 / std::sqrt(sum / static_cast<double>(shape.dim) + shape.norm_eps);
-      for (size_t d = 0; d < shape.dim; ++d) out[r * shape.dim + d] = static_cast<float>(w[d] * hidden[r * shape.dim + d] * scale);
+      for (size_t d = 0; d < shape.dim; ++d)
+        out[r * shape.dim + d] = static_cast<float>(w[d] * hidden[r * shape.dim + d] * scale);
     }
     return out;
   }
@@ -80,9 +84,12 @@ TEST(AttentionLayer, MatchesTheRecordingAndGoesOnFromItsCache) {
   const auto layer = MakeAttentionLayer(r.shape, r.Attention(), {.threads = 2});
   std::vector<float> out(normed.size());
   const size_t n = r.positions.size(), first = n / 2, dim = r.shape.dim;
-  layer->Forward({.hidden = std::span(normed).first(first * dim), .positions = std::span(r.positions).first(first)}, std::span(out).first(first * dim));
+  layer->Forward(
+      {.hidden = std::span(normed).first(first * dim), .positions = std::span(r.positions).first(first)},
+      std::span(out).first(first * dim));
   for (size_t i = first; i < n; ++i)
-    layer->Forward({.hidden = std::span(normed).subspan(i * dim, dim), .positions = {&r.positions[i], 1}}, std::span(out).subspan(i * dim, dim));
+    layer->Forward({.hidden = std::span(normed).subspan(i * dim, dim), .positions = {&r.positions[i], 1}},
+                   std::span(out).subspan(i * dim, dim));
   EXPECT_TRUE(test::AllNear(out, wanted, dim, kHiddenTolerance));
   layer->Truncate(n - 1);
   std::vector<float> again(dim);
@@ -105,7 +112,8 @@ TEST(AttentionLayer, WeightsSumToOneAndTakeTheStandardPath) {
     double sum = 0;
     for (size_t j = 0; j < n; ++j) sum += weights[row * n + j];
     ASSERT_NEAR(sum, 1.0, 1e-5) << "row " << row;
-    for (size_t j = row % n + 1; j < n; ++j) ASSERT_EQ(weights[row * n + j], 0.0f) << "row " << row << " sees the future";
+    for (size_t j = row % n + 1; j < n; ++j)
+      ASSERT_EQ(weights[row * n + j], 0.0f) << "row " << row << " sees the future";
   }
   EXPECT_NE(layer->paths().find("standard"), std::string::npos);
   EXPECT_EQ(log.size(), 1u);
@@ -118,10 +126,16 @@ TEST(AttentionLayer, MaskHidesTokens) {
   // Token 0 hidden from the others: the same as if the sequence began at token 1.
   std::vector<uint8_t> allowed(n * n, 1);
   for (size_t i = 1; i < n; ++i) allowed[i * n] = 0;
-  const auto masked = MakeAttentionLayer(r.shape, r.Attention()), shorter = MakeAttentionLayer(r.shape, r.Attention());
+  const auto masked = MakeAttentionLayer(r.shape, r.Attention()),
+             shorter = MakeAttentionLayer(r.shape, r.Attention());
   std::vector<float> a(n * dim), b((n - 1) * dim);
-  masked->Forward({.hidden = std::span(normed).first(n * dim), .positions = std::span(r.positions).first(n), .allowed = allowed.data()}, a);
-  shorter->Forward({.hidden = std::span(normed).subspan(dim, (n - 1) * dim), .positions = std::span(r.positions).subspan(1, n - 1)}, b);
+  masked->Forward({.hidden = std::span(normed).first(n * dim),
+                   .positions = std::span(r.positions).first(n),
+                   .allowed = allowed.data()},
+                  a);
+  shorter->Forward({.hidden = std::span(normed).subspan(dim, (n - 1) * dim),
+                    .positions = std::span(r.positions).subspan(1, n - 1)},
+                   b);
   EXPECT_TRUE(test::AllNear(std::span<const float>(a).subspan(dim), b, 1e-5));  // same sums in another order
 }
 
@@ -145,7 +159,8 @@ TEST(AttentionLayer, RefusesContradictoryShapes) {
   EXPECT_EQ(code([](LayerShape&, AttentionLayerWeights& w) { w.o = nullptr; }), ErrorCode::kInvalidArgument);
   const auto layer = MakeAttentionLayer(r.shape, r.Attention());
   std::vector<float> out(r.hidden.size());
-  EXPECT_THROW(layer->Forward({.hidden = std::span(r.hidden).first(5), .positions = r.positions}, out), Error);
+  EXPECT_THROW(layer->Forward({.hidden = std::span(r.hidden).first(5), .positions = r.positions}, out),
+               Error);
   std::vector<TokenPosition> many(300);
   std::vector<float> wide(300 * r.shape.dim), wide_out(wide.size());
   EXPECT_THROW(layer->Forward({.hidden = wide, .positions = many}, wide_out), Error);  // the cache holds 256
