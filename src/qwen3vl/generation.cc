@@ -187,6 +187,8 @@ std::span<const float> Generator::Forward(const TextChunk& chunk, LogitsOf logit
 std::span<const float> Generator::Prefill(const Prompt& prompt, size_t from_token) {
   const size_t n = prompt.ids.size();
   const size_t vocab_size = model_->files.config.text.vocab_size;
+  const bool pictures = !prompt.visuals.empty();
+  const size_t n_deepstack = pictures ? model_->files.config.vision->deepstack_layers.size() : 0;
   std::span<const float> logits;
   Report(Phase::kPrefill, from_token, n);
   for (size_t begin = from_token; begin < n;) {
@@ -201,7 +203,8 @@ std::span<const float> Generator::Prefill(const Prompt& prompt, size_t from_toke
     }
     const TextChunk chunk{.ids = std::span(prompt.ids).subspan(begin, count),
                           .positions = std::span(prompt.positions).subspan(begin, count),
-                          .visual = visual};
+                          .visual = visual,
+                          .n_deepstack = n_deepstack};
     begin += count;
     logits = Forward(chunk, options_.trace ? LogitsOf::kAllTokens
                             : begin == n   ? LogitsOf::kLastToken

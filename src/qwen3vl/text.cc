@@ -19,7 +19,8 @@ void TraceRope(const rope::RopeTable& rope, const Runtime& runtime) {
   for (const bool sine : {false, true}) {
     std::vector<float> wide(rope.size() * 2 * half);
     for (size_t i = 0; i < rope.size(); ++i)
-      for (size_t copy = 0; copy < 2; ++copy) std::copy_n(sine ? rope.sin(i) : rope.cos(i), half, &wide[(2 * i + copy) * half]);
+      for (size_t copy = 0; copy < 2; ++copy)
+        std::copy_n(sine ? rope.sin(i) : rope.cos(i), half, &wide[(2 * i + copy) * half]);
     runtime.Trace(sine ? "text.rope_sin" : "text.rope_cos", {rope.size(), 2 * half}, wide.data());
   }
 }
@@ -48,13 +49,12 @@ std::span<const float> TextModel::Forward(const TextChunk& chunk, attention::KvC
   if (runtime.trace) TraceRope(rope, runtime);
   DecoderStep step{.config = &config_, .rope = &rope, .cache = &cache};
   step.mask.causal = true;
-  const size_t n_deepstack = chunk.visual.empty() ? 0 : chunk.visual.front().features->deepstack.size();
   for (size_t i = 0; i < config_.n_layers; ++i) {
     step.weights = &weights_.layers[i];
     step.index = i;
     step.name = "text.layer." + std::to_string(i);
     DecoderLayer(step, x, scratch_, runtime);
-    if (i >= n_deepstack) continue;
+    if (i >= chunk.n_deepstack) continue;
     for (const VisualRow& v : chunk.visual) {
       const hw::MatrixView<const float> feature(v.features->deepstack_row(i, v.row), 1, config_.dim);
       AddScaled(feature, 1.0f, x.Rows(v.token, 1), hw::Threads{1});

@@ -26,6 +26,8 @@ struct TextChunk {
   std::span<const int32_t> ids;               // [n]
   std::span<const rope::Position> positions;  // [n]
   std::span<const VisualRow> visual;
+  size_t n_deepstack =
+      0;  // first layers after which a prompt with pictures gets features, in this chunk or another
 };
 
 enum class LogitsOf { kNone, kLastToken, kAllTokens };

@@ -22,7 +22,8 @@ TraceFn CollectInto(TracedRun& run) {
 
 std::vector<GoldenCase> GoldenCases(const std::string& model) {
   std::vector<GoldenCase> cases;
-  for (const nlohmann::json& entry : ReadJson("cases/" + model + "/cases.json")["cases"])
+  const nlohmann::json recorded = ReadJson("cases/" + model + "/cases.json");
+  for (const nlohmann::json& entry : recorded["cases"])
     if (DataExists(entry["file"].get<std::string>())) cases.push_back({model, entry});
   return cases;
 }
