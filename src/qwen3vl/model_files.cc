@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qwen3vl/model_files.h"
+
+#include <filesystem>
+
+#include "hw/cpu_info.h"
+#include "qwen3vl/error.h"
+
+namespace qwen3vl {
+
+ModelFiles LoadModelFiles(const std::string& path, const LoadModelFilesOptions& options) {
+  std::error_code ignored;
+  const auto status = std::filesystem::status(path, ignored);
+  if (!std::filesystem::exists(status))
+    throw Error(ErrorCode::kNotFound,
+                path + ": no such file or folder, want a Hugging Face folder or a .gguf file");
+  if (std::filesystem::is_directory(status)) {
+    if (!options.mmproj.empty())
+      throw Error(ErrorCode::kInvalidArgument, options.mmproj +
+                                                   ": a vision file goes with a .gguf model only, and " +
+                                                   path + " is a Hugging Face folder, which has its own");
+    return LoadHfFolder(path, options);
+  }
+  if (std::filesystem::path(path).extension() == ".safetensors")
+    throw Error(ErrorCode::kInvalidArgument,
+                path + ": is one file of a Hugging Face model, name its folder instead");
+  throw Error(ErrorCode::kUnsupported, path + ": GGUF is not supported, want a Hugging Face folder");
+}
+
+void ListTensors(const TensorTable& table, ModelFiles& files) {
+  for (const FileTensor& t : table.tensors()) {
+    if (t.format) {
+      files.tensors.push_back({t.name, t.file, *t.format, t.shape, t.bytes});
+    } else {
+      files.warnings.push_back(t.file + ": tensor " + Quoted(t.name) + " of type " + Quoted(t.type) +
+                               " is not listed");
+    }
+  }
+}
+
+void WarnUnused(const TensorTable& table, ModelFiles& files) {
+  const std::vector<std::string> names = table.Unused();
+  if (names.empty()) return;
+  files.warnings.push_back(std::to_string(names.size()) + " tensors are not used, the first is " +
+                           Quoted(names[0]));
+}
+
+bool FitsMemory(size_t total_bytes) {
+  const size_t available = hw::ProbeCpu().memory_available_bytes;
+  return available > 0 && total_bytes <= available;
+}
+
+}  // namespace qwen3vl
