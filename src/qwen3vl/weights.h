@@ -83,9 +83,9 @@ struct ModelFiles {
 };
 
 struct LoadModelFilesOptions {
-  std::string mmproj;        // vision GGUF; empty: look beside the text file
+  std::string mmproj{};      // vision GGUF; empty: look beside the text file
   bool header_only = false;  // config and tensor list alone, no weights bound (inspect)
-  std::function<bool(size_t done_bytes, size_t total_bytes)> progress;  // false: cancel, Error(kCancelled)
+  std::function<bool(size_t done_bytes, size_t total_bytes)> progress{};  // false: cancel, Error(kCancelled)
 };
 
 // `path`: a Hugging Face folder, a .gguf file (any part of a split one). Throws Error.
