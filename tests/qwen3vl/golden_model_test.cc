@@ -97,7 +97,7 @@ void ExpectGreedy(const Reply& reply, const test::TracedRun& run, const GoldenCa
   }
 }
 
-class GoldenModelTest : public testing::TestWithParam<std::tuple<const char*, Way>> {};
+class GoldenModelTest : public testing::TestWithParam<std::tuple<std::string, Way>> {};
 
 TEST_P(GoldenModelTest, EveryStageAndTokenAsTheReference) {
   const auto& [model, way] = GetParam();
@@ -121,7 +121,7 @@ TEST_P(GoldenModelTest, EveryStageAndTokenAsTheReference) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, GoldenModelTest,
-                         testing::Combine(testing::Values("tiny-a", "tiny-b", "tiny-moe"),
+                         testing::Combine(testing::ValuesIn(test::GoldenModels()),
                                           testing::Values(Way{"Tiled", AttentionChoice::kTiled},
                                                           Way{"Standard", AttentionChoice::kStandard},
                                                           Way{"ThreeThreads", AttentionChoice::kAuto, 3},

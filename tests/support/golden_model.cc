@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support/golden_model.h"
 
+#include <algorithm>
+#include <filesystem>
 #include <functional>
 #include <numeric>
 
@@ -18,6 +20,16 @@ TraceFn CollectInto(TracedRun& run) {
     if (t.f32) into.floats.insert(into.floats.end(), t.f32, t.f32 + n);
     if (t.i32) into.ints.insert(into.ints.end(), t.i32, t.i32 + n);
   };
+}
+
+std::vector<std::string> GoldenModels() {
+  std::vector<std::string> names;
+  for (const auto& folder : std::filesystem::directory_iterator(DataPath("cases"))) {
+    const std::string name = folder.path().filename();
+    if (folder.is_directory() && DataExists("models/" + name + "/model.safetensors")) names.push_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 std::vector<GoldenCase> GoldenCases(const std::string& model) {

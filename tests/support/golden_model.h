@@ -31,6 +31,9 @@ struct GoldenCase {
   std::string name() const { return entry["name"]; }
 };
 
+// The models that are at hand with cases and weights: those of tests/data, or of the complete recordings.
+std::vector<std::string> GoldenModels();
+
 // All cases of one model whose tensor file is at hand.
 std::vector<GoldenCase> GoldenCases(const std::string& model);
 
