@@ -60,13 +60,11 @@ class PackedActivations {
     const size_t n_groups = CeilDiv(x_.rows, tile.cols);
     groups.Reserve(hw::CheckedMul(n_groups, tile.group_bytes, "packed activations"));
     hw::ParallelFor(threads_, n_groups, [&](size_t g, size_t) {
-      const size_t begin = g * tile.cols;
-      const auto rows = x_.Rows(begin, std::min(tile.cols, x_.rows - begin));
-      std::byte* out = groups.data() + g * tile.group_bytes;
       if (tile.packing == Packing::kFloat)
-        PackGroupFloat(rows, reinterpret_cast<float*>(out));
-      else
-        PackGroupInt8(tile, rows, out);
+        return PackGroupFloat(x_, n_groups, g, reinterpret_cast<float*>(groups.data()));
+      const size_t begin = g * tile.cols;
+      PackGroupInt8(tile, x_.Rows(begin, std::min(tile.cols, x_.rows - begin)),
+                    groups.data() + g * tile.group_bytes);
     });
     return groups.data();
   }
@@ -115,7 +113,7 @@ void RunTask(const PartPlan& plan, size_t index, hw::MatrixView<const float> x, 
   if (plan.tile.rows == 0)
     plan.int8 ? DotRowsInt8(task) : DotRowsFloat(task);
   else
-    plan.int8 ? TileRowsInt8(plan.tile, task) : TileRowsFloat(plan.tile, task);
+    plan.int8 ? TileRowsInt8(plan.tile, task) : TileRowsFloat(task);
 }
 
 // All parts for the rows of x, which go to rows first_row .. of every y.

@@ -37,6 +37,7 @@ constexpr size_t PaddedCols(size_t cols) { return (cols + 3) / 4 * 4; }
 HWY_NOINLINE void FloatKernel(const float* HWY_RESTRICT panel, const float* HWY_RESTRICT group, size_t n,
                               float* out, size_t stride) {
   const DF d;
+  PrefetchTile<kFloatCols>(out, stride);
   VF acc[kPanelVectors][kFloatCols];
 #pragma GCC unroll 16
   for (size_t c = 0; c < kFloatCols; ++c)
@@ -96,31 +97,47 @@ HWY_NOINLINE void PackFloatPanel(const ProductTask& task, size_t k, size_t n, fl
   }
 }
 
+// Packed activations lie chunk by chunk, [chunk][group][column of the chunk][activation row]: what meets one
+// panel is contiguous. Floats before the part of group g that belongs to the chunk at column k.
+size_t GroupOffset(size_t cols, size_t n_groups, size_t g, size_t k) {
+  const size_t chunk_cols = PaddedCols(cols - k < kFloatChunk ? cols - k : kFloatChunk);
+  return (n_groups * k + g * chunk_cols) * kFloatCols;
+}
+
 template <Format kFormat>
-void TileRowsFloatOf(const TileInfo& info, const ProductTask& task) {
-  const size_t cols = task.w->cols;
+void TileRowsFloatOf(const ProductTask& task) {
+  const size_t cols = task.w->cols, n_groups = (task.y.rows + kFloatCols - 1) / kFloatCols;
+  const auto* packed = reinterpret_cast<const float*>(task.packed);
   auto* panel = reinterpret_cast<float*>(task.scratch);
   StartOutput(task);
   for (size_t k = 0; k < cols; k += kFloatChunk) {
     const size_t n = cols - k < kFloatChunk ? cols - k : kFloatChunk;
     PackFloatPanel<kFormat>(task, k, n, panel);
-    for (size_t col = 0; col < task.y.rows; col += kFloatCols) {
-      const auto* group =
-          reinterpret_cast<const float*>(task.packed + col / kFloatCols * info.group_bytes) + k * kFloatCols;
-      AddTile<kFloatCols>(
-          task, col, [&](float* out, size_t stride) HWY_ATTR { FloatKernel(panel, group, n, out, stride); });
+    for (size_t g = 0; g < n_groups; ++g) {
+      const float* group = packed + GroupOffset(cols, n_groups, g, k);
+      AddTile<kFloatCols>(task, g * kFloatCols, [&](float* out, size_t stride) HWY_ATTR {
+        FloatKernel(panel, group, n, out, stride);
+      });
     }
   }
 }
 
-void TileRowsFloat(const TileInfo& info, const ProductTask& task) {
-  ForFormat(task.w->format, [&]<Format kFormat>() HWY_ATTR { TileRowsFloatOf<kFormat>(info, task); });
+void TileRowsFloat(const ProductTask& task) {
+  ForFormat(task.w->format, [&]<Format kFormat>() HWY_ATTR { TileRowsFloatOf<kFormat>(task); });
 }
 
-void PackGroupFloat(hw::MatrixView<const float> x, float* group) {
-  std::memset(group, 0, PaddedCols(x.cols) * kFloatCols * sizeof(float));
-  for (size_t c = 0; c < x.rows; ++c)
-    for (size_t k = 0; k < x.cols; ++k) group[k * kFloatCols + c] = x.row(c)[k];
+void PackGroupFloat(hw::MatrixView<const float> x, size_t n_groups, size_t g, float* packed) {
+  const size_t begin = g * kFloatCols;
+  const size_t rows = x.rows - begin < kFloatCols ? x.rows - begin : kFloatCols;
+  for (size_t k = 0; k < x.cols; k += kFloatChunk) {
+    const size_t n = x.cols - k < kFloatChunk ? x.cols - k : kFloatChunk;
+    float* group = packed + GroupOffset(x.cols, n_groups, g, k);
+    if (rows < kFloatCols || n % 4) std::memset(group, 0, PaddedCols(n) * kFloatCols * sizeof(float));
+    for (size_t c = 0; c < rows; ++c) {
+      const float* row = x.row(begin + c) + k;
+      for (size_t i = 0; i < n; ++i) group[i * kFloatCols + c] = row[i];
+    }
+  }
 }
 
 TileInfo TileInfoFloat(size_t cols) {
@@ -138,11 +155,9 @@ HWY_EXPORT(PackGroupFloat);
 HWY_EXPORT(TileRowsFloat);
 
 TileInfo TileInfoFloat(size_t cols) noexcept { return HWY_DYNAMIC_DISPATCH(TileInfoFloat)(cols); }
-void PackGroupFloat(hw::MatrixView<const float> x, float* group) noexcept {
-  HWY_DYNAMIC_DISPATCH(PackGroupFloat)(x, group);
+void PackGroupFloat(hw::MatrixView<const float> x, size_t n_groups, size_t g, float* packed) noexcept {
+  HWY_DYNAMIC_DISPATCH(PackGroupFloat)(x, n_groups, g, packed);
 }
-void TileRowsFloat(const TileInfo& info, const ProductTask& task) noexcept {
-  HWY_DYNAMIC_DISPATCH(TileRowsFloat)(info, task);
-}
+void TileRowsFloat(const ProductTask& task) noexcept { HWY_DYNAMIC_DISPATCH(TileRowsFloat)(task); }
 }  // namespace qwen3vl
 #endif

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "hwy/cache_control.h"
 #include "qwen3vl/linear_simd.h"
 
 #if defined(QWEN3VL_LINEAR_PANEL_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -63,6 +64,13 @@ HWY_INLINE void StartOutput(const ProductTask& task) {
     for (size_t r = task.row_begin; r < task.row_end; ++r)
       y[r] = (task.accumulate ? y[r] : 0.0f) + (task.bias ? task.bias[r] : 0.0f);
   }
+}
+
+// Rows of y lie pages apart: no hardware prefetcher brings the tile before the kernel ends.
+template <size_t kCols>
+HWY_INLINE void PrefetchTile(const float* out, size_t stride) {
+  for (size_t c = 0; c < kCols; ++c)
+    for (size_t r = 0; r < kPanelRows; r += 16) hwy::Prefetch(out + c * stride + r);
 }
 
 // Calls kernel(out, stride), which adds a tile [kCols][kPanelRows] to out: to y itself, or where the tile

@@ -93,12 +93,13 @@ struct TileInfo {
 TileInfo TileInfoInt8(hw::Format format, size_t cols) noexcept;
 TileInfo TileInfoFloat(size_t cols) noexcept;
 
-// Pack up to info.cols rows of x into one group; missing rows become zeros.
+// Pack rows of x, info.cols at a time; missing rows of the last group become zeros. In 8 bits: up to
+// info.cols rows into one group. Floats: group g of n_groups of x, into its places among all of them.
 void PackGroupInt8(const TileInfo& info, hw::MatrixView<const float> x, std::byte* group) noexcept;
-void PackGroupFloat(hw::MatrixView<const float> x, float* group) noexcept;
+void PackGroupFloat(hw::MatrixView<const float> x, size_t n_groups, size_t g, float* packed) noexcept;
 
 // task.row_end - task.row_begin <= info.rows.
 void TileRowsInt8(const TileInfo& info, const ProductTask& task) noexcept;
-void TileRowsFloat(const TileInfo& info, const ProductTask& task) noexcept;
+void TileRowsFloat(const ProductTask& task) noexcept;
 
 }  // namespace qwen3vl

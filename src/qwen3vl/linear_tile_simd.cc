@@ -43,6 +43,13 @@ using DF = hn::ScalableTag<float>;
 using VI = hn::Vec<DI>;
 using VF = hn::Vec<DF>;
 
+// Keeps the compiler from turning a running sum into a tree of sums, which would spill all of its leaves.
+HWY_INLINE void KeepInRegister([[maybe_unused]] VI& v) {
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR && (HWY_COMPILER_GCC || HWY_COMPILER_CLANG)
+  asm("" : "+v"(v.raw));
+#endif
+}
+
 #if QWEN3VL_PAIR_PRODUCTS
 #if HWY_TARGET <= HWY_AVX3
 HWY_INLINE VI PairsOfBytes(VI u, VI s) { return VI{_mm512_maddubs_epi16(u.raw, s.raw)}; }
@@ -138,6 +145,7 @@ HWY_INLINE void SubBlockSums(const std::byte* panel, const std::byte* group,
           for (size_t r = 0; r < kPanelVectors; ++r) {
             const VI p = PairsOfBytes(w[r], a);
             pairs[r][c] = i == 0 ? p : AddPairs(pairs[r][c], p);
+            KeepInRegister(pairs[r][c]);
           }
         }
       }
@@ -165,6 +173,7 @@ HWY_INLINE void SubBlockSums(const std::byte* panel, const std::byte* group,
 #if QWEN3VL_PAIR_PRODUCTS
         const VI p = DotWords(w[r], a);
         sum[r][c] = i == 0 ? p : hn::Add(sum[r][c], p);
+        KeepInRegister(sum[r][c]);
 #else
         sum[r][c] = AddDotBytes(i == 0 ? hn::Zero(d) : sum[r][c], w[r], a);
 #endif
@@ -179,6 +188,7 @@ HWY_NOINLINE void TileKernel(const std::byte* panel, const std::byte* group, siz
                              size_t stride) {
   using L = Layout<kInfo>;
   const DF d;
+  PrefetchTile<kCols>(out, stride);
   VF acc[kPanelVectors][kCols];
 #pragma GCC unroll 8
   for (size_t c = 0; c < kCols; ++c)
