@@ -15,6 +15,7 @@
 
 #include "hw/cpu_facts.h"
 #include "hw/isa_dispatch.h"
+#include "hw/machine_files.h"
 #include "qwen3vl/error.h"
 
 namespace qwen3vl::hw {
@@ -114,6 +115,9 @@ size_t ShareOfCore(const cpuinfo_cache* cache) {
 }
 
 void AddLibraryFacts(CpuFacts& facts) {
+  // Without these files the library would complain on stderr.
+  if (ReadTextFile("/proc/cpuinfo").empty() || ReadTextFile("/sys/devices/system/cpu/possible").empty())
+    return;
   if (!cpuinfo_initialize() || cpuinfo_get_processors_count() == 0) return;
   if (facts.topology.cores.empty()) facts.topology.cores = LibraryCores();
   if (facts.model_name.empty() && cpuinfo_get_packages_count() > 0)

@@ -210,7 +210,10 @@ Topology ReadTopology(const std::string& root) {
     cores.insert(std::move(core));
   }
   topology.cores.assign(cores.begin(), cores.end());
-  topology.efficiency_cpus = ParseCpuList(ReadTextFile(root + "/sys/devices/cpu_atom/cpus"));
+  for (const char* kind : {"cpu_atom", "cpu_lowpower"})
+    for (const size_t cpu : ParseCpuList(ReadTextFile(root + "/sys/devices/" + kind + "/cpus")))
+      topology.efficiency_cpus.push_back(cpu);
+  std::ranges::sort(topology.efficiency_cpus);
   return topology;
 }
 

@@ -43,8 +43,8 @@ struct Topology {
   std::vector<std::vector<size_t>> cores;  // logical processors of each physical core, ascending
   std::vector<size_t> efficiency_cpus;     // logical processors of the slow kind
 };
-// Reads <root>/sys/devices/system/cpu and the lists of hybrid processors in <root>/sys/devices/cpu_atom.
-// Empty where the kernel tells nothing.
+// Reads <root>/sys/devices/system/cpu and the lists that hybrid processors have in <root>/sys/devices:
+// cpu_atom, cpu_lowpower. Empty where the kernel tells nothing.
 Topology ReadTopology(const std::string& root);
 
 }  // namespace qwen3vl::hw

@@ -4,8 +4,8 @@
 //
 // GNU's OpenMP keeps its threads spinning for a while after each call, so that the next one starts at once.
 // More threads than this process may use processors therefore slow everything down; CpuInfo::default_threads
-// never asks for them. Every application thread that calls has threads of its own. Inside a task, a call runs
-// on the task's thread alone.
+// never asks for them. Every application thread that calls has threads of its own. Inside an OpenMP task, a
+// call runs on the task's thread alone.
 #pragma once
 
 #include <atomic>

@@ -25,9 +25,9 @@ class IsaTest : public testing::Test {
 };
 
 TEST_F(IsaTest, EveryKernelObeysTheSelection) {
+  // The most bytes of a vector; the portable code has 16 or, with GCC before 12.3, single values.
   const std::map<Isa, size_t> vector_bytes = {
-      {Isa::kBaseline, 1}, {Isa::kSse4, 16}, {Isa::kAvx2, 32}, {Isa::kAvx512, 64}, {Isa::kAvx512Vnni, 64}};
-  // Highway 1.0.3 with GCC has no 128-bit emulation: the portable code works on single values.
+      {Isa::kBaseline, 16}, {Isa::kSse4, 16}, {Isa::kAvx2, 32}, {Isa::kAvx512, 64}, {Isa::kAvx512Vnni, 64}};
   // Up and down, so that a selection also takes back an earlier, lower one.
   std::vector<Isa> order = AvailableIsas();
   order.insert(order.end(), order.rbegin(), order.rend());
@@ -35,7 +35,8 @@ TEST_F(IsaTest, EveryKernelObeysTheSelection) {
     SelectIsa(isa);
     EXPECT_EQ(SelectedIsa(), isa);
     EXPECT_EQ(AskKernel().isa, isa) << Name(isa);
-    EXPECT_EQ(AskKernel().vector_bytes, vector_bytes.at(isa)) << Name(isa);
+    EXPECT_LE(AskKernel().vector_bytes, vector_bytes.at(isa)) << Name(isa);
+    if (isa != Isa::kBaseline) EXPECT_EQ(AskKernel().vector_bytes, vector_bytes.at(isa)) << Name(isa);
   }
 }
 

@@ -110,7 +110,8 @@ TEST(Topology, GroupsThreadsOfACore) {
   root.Write("sys/devices/system/cpu/cpu0/topology/thread_siblings_list", "0,5\n");
   root.Write("sys/devices/system/cpu/cpu5/topology/thread_siblings_list", "0,5\n");
   root.Write("sys/devices/system/cpu/cpu1/topology/thread_siblings_list", "garbage\n");
-  root.Write("sys/devices/cpu_atom/cpus", "1-2\n");
+  root.Write("sys/devices/cpu_atom/cpus", "2\n");
+  root.Write("sys/devices/cpu_lowpower/cpus", "1\n");
   const Topology topology = ReadTopology(root.path().string());
   EXPECT_THAT(topology.cores, ElementsAre(ElementsAre(0, 5), ElementsAre(1), ElementsAre(2)));
   EXPECT_THAT(topology.efficiency_cpus, ElementsAre(1, 2));

@@ -4,40 +4,23 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <utility>
 
 #include "qwen3vl/error.h"
+#include "support/temp_dir.h"
 
 namespace qwen3vl::hw {
 namespace {
 
-namespace fs = std::filesystem;
-
 class MappedFileTest : public testing::Test {
  protected:
-  void SetUp() override {
-    const testing::TestInfo* info = testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = fs::temp_directory_path() /
-              ("qwen3vl_mapped_" + std::string(info->name()) + "_" + std::to_string(getpid()));
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  std::string Write(const std::string& name, const std::string& content) const {
-    const fs::path path = folder_ / name;
-    std::ofstream(path, std::ios::binary) << content;
-    return path.string();
-  }
   static std::string Text(const MappedFile& file) {
     return {reinterpret_cast<const char*>(file.data()), file.size()};
   }
-
-  fs::path folder_;
+  const test::TempDir dir_;
 };
 
 // Opens `path`, which must fail with `code` and a line naming the path and `why`.
@@ -53,29 +36,29 @@ void ExpectRefused(const std::string& path, ErrorCode code, const std::string& w
 
 TEST_F(MappedFileTest, ShowsTheBytesOfTheFile) {
   const std::string content("a\0b\n", 4);
-  const MappedFile file = MappedFile::Open(Write("f", content));
+  const MappedFile file = MappedFile::Open(dir_.Write("f", content));
   EXPECT_EQ(Text(file), content);
   EXPECT_EQ(file.bytes().size(), 4u);
 }
 
 TEST_F(MappedFileTest, OutlivesTheDirectoryEntry) {
-  const std::string path = Write("f", "still here");
+  const std::string path = dir_.Write("f", "still here");
   const MappedFile file = MappedFile::Open(path);
-  fs::remove(path);
+  std::filesystem::remove(path);
   EXPECT_EQ(Text(file), "still here");
 }
 
 TEST_F(MappedFileTest, MoveHandsTheMappingOver) {
-  MappedFile a = MappedFile::Open(Write("a", "first"));
+  MappedFile a = MappedFile::Open(dir_.Write("a", "first"));
   const std::byte* address = a.data();
   MappedFile b = std::move(a);
   EXPECT_EQ(b.data(), address);
-  b = MappedFile::Open(Write("b", "second"));
+  b = MappedFile::Open(dir_.Write("b", "second"));
   EXPECT_EQ(Text(b), "second");
 }
 
 TEST_F(MappedFileTest, AdviceAcceptsAnyRange) {
-  const MappedFile file = MappedFile::Open(Write("f", std::string(10000, 'x')));
+  const MappedFile file = MappedFile::Open(dir_.Write("f", std::string(10000, 'x')));
   file.AdviseWillNeed();
   file.AdviseWillNeed(5000, SIZE_MAX);
   file.AdviseWillNeed(10000, 1);
@@ -86,10 +69,10 @@ TEST_F(MappedFileTest, AdviceAcceptsAnyRange) {
 }
 
 TEST_F(MappedFileTest, RefusesWhatIsNoFileWithContent) {
-  ExpectRefused((folder_ / "missing").string(), ErrorCode::kNotFound, "No such file");
-  ExpectRefused(folder_.string(), ErrorCode::kCorruptFile, "directory");
-  ExpectRefused(Write("empty", ""), ErrorCode::kCorruptFile, "0 bytes");
-  const std::string pipe = (folder_ / "pipe").string();
+  ExpectRefused(dir_.File("missing"), ErrorCode::kNotFound, "No such file");
+  ExpectRefused(dir_.path().string(), ErrorCode::kCorruptFile, "directory");
+  ExpectRefused(dir_.Write("empty", ""), ErrorCode::kCorruptFile, "0 bytes");
+  const std::string pipe = dir_.File("pipe");
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
   ExpectRefused(pipe, ErrorCode::kCorruptFile, "pipe");
 }
