@@ -88,29 +88,30 @@ HWY_INLINE VSum StepScale(const float* scales, size_t step) {
   return hn::Set(d, scales[step * kStep / kSub]);
 }
 
-// acc[0] + acc[1] += products of the codes with 256 activations.
+// Sums in flight: a multiply-add takes four cycles, and two can begin in each.
+constexpr size_t kSums = 4;
+
+// The sum over acc grows by the products of the codes with 256 activations.
 template <CodeInfo kInfo>
-HWY_INLINE void DotCodes(const Codes& codes, const int8_t* a, const float* a_floats, VSum* acc) {
+HWY_INLINE void DotCodes(const Codes& codes, const int8_t* a, const float* a_floats, VSum (&acc)[kSums]) {
   constexpr size_t kSub = kInfo.sub_block, kSubs = 256 / kSub;
   const DSum d;
   const float* a_scale = kSub == 32 ? a_floats : a_floats + 8;
   const float* a_sum = kSub == 32 ? a_floats + 24 : a_floats + 32;
   alignas(64) float scale[kSubs];
-  VSum acc0 = acc[0], acc1 = acc[1];
+#pragma GCC unroll 4
   for (size_t s = 0; s < kSubs; s += hn::Lanes(d)) {
     hn::Store(hn::Mul(hn::Load(d, codes.scale + s), hn::Load(d, a_scale + s)), d, scale + s);
-    if constexpr (kInfo.range != CodeRange::kSigned8)
-      acc0 = hn::NegMulAdd(hn::Load(d, codes.min + s), hn::Load(d, a_sum + s), acc0);
+    if constexpr (kInfo.range != CodeRange::kSigned8) {
+      VSum& sum = acc[s / hn::Lanes(d) % kSums];
+      sum = hn::NegMulAdd(hn::Load(d, codes.min + s), hn::Load(d, a_sum + s), sum);
+    }
   }
-#pragma GCC unroll 8
-  for (size_t i = 0; i < 256 / kStep; i += 2) {
-    const auto p0 = DotStep<kInfo.range>(codes.q + i * kStep, a + i * kStep);
-    const auto p1 = DotStep<kInfo.range>(codes.q + (i + 1) * kStep, a + (i + 1) * kStep);
-    acc0 = hn::MulAdd(hn::ConvertTo(d, p0), StepScale<kSub>(scale, i), acc0);
-    acc1 = hn::MulAdd(hn::ConvertTo(d, p1), StepScale<kSub>(scale, i + 1), acc1);
+#pragma GCC unroll 16
+  for (size_t i = 0; i < 256 / kStep; ++i) {
+    const auto products = DotStep<kInfo.range>(codes.q + i * kStep, a + i * kStep);
+    acc[i % kSums] = hn::MulAdd(hn::ConvertTo(d, products), StepScale<kSub>(scale, i), acc[i % kSums]);
   }
-  acc[0] = acc0;
-  acc[1] = acc1;
 }
 
 HWY_INLINE void StoreSum(const ProductTask& task, size_t row, size_t col, float sum) {
@@ -119,31 +120,31 @@ HWY_INLINE void StoreSum(const ProductTask& task, size_t row, size_t col, float 
   *y = task.accumulate ? *y + sum : sum;
 }
 
+// `codes` holds zeros beyond the columns.
+template <Format kFormat>
+HWY_INLINE float DotRowInt8(const uint8_t* src, size_t cols, const std::byte* x, Codes& codes) {
+  constexpr size_t kStepBytes = 256 / hw::Info(kFormat).block_elements * hw::Info(kFormat).block_bytes;
+  const DSum d;
+  const auto* a = reinterpret_cast<const int8_t*>(x);
+  const auto* floats = reinterpret_cast<const float*>(x + QuantizedRow::Padded(cols));
+  VSum acc[kSums] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
+  for (size_t k = 0; k < cols; k += 256, src += kStepBytes, floats += QuantizedRow::kFloatsPerStep) {
+    Unpack<kFormat>(src, cols - k < 256 ? (cols - k) / 32 : 8, codes);
+    DotCodes<CodesOf(kFormat)>(codes, a + k, floats, acc);
+  }
+  return hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(acc[0], acc[1]), hn::Add(acc[2], acc[3]))));
+}
+
 template <Format kFormat>
 void DotRowsInt8Of(const ProductTask& task) {
-  constexpr CodeInfo kInfo = CodesOf(kFormat);
-  constexpr size_t kBlock = hw::Info(kFormat).block_elements, kBytes = hw::Info(kFormat).block_bytes;
-  const DSum d;
-  const size_t cols = task.w->cols, padded = QuantizedRow::Padded(cols), n = task.x.rows;
-  const size_t stride = QuantizedRow::Bytes(cols);
+  const size_t cols = task.w->cols, stride = QuantizedRow::Bytes(cols);
   Codes codes;
   if (cols % 256) std::memset(codes.q, 0, sizeof codes.q);
-  for (size_t r = task.row_begin; r < task.row_end; ++r) {
-    const auto* src = reinterpret_cast<const uint8_t*>(task.w->row(r));
-    VSum acc[kMaxDotRows][2];
-    for (size_t c = 0; c < n; ++c) acc[c][0] = acc[c][1] = hn::Zero(d);
-    for (size_t k = 0; k < cols; k += 256, src += 256 / kBlock * kBytes) {
-      Unpack<kFormat>(src, cols - k < 256 ? (cols - k) / 32 : 8, codes);
-      for (size_t c = 0; c < n; ++c) {
-        const std::byte* row = task.packed + c * stride;
-        DotCodes<kInfo>(codes, reinterpret_cast<const int8_t*>(row) + k,
-                        reinterpret_cast<const float*>(row + padded) + k / 256 * QuantizedRow::kFloatsPerStep,
-                        acc[c]);
-      }
-    }
-    for (size_t c = 0; c < n; ++c)
-      StoreSum(task, r, c, hn::GetLane(hn::SumOfLanes(d, hn::Add(acc[c][0], acc[c][1]))));
-  }
+  for (size_t r = task.row_begin; r < task.row_end; ++r)
+    for (size_t c = 0; c < task.x.rows; ++c)
+      StoreSum(task, r, c,
+               DotRowInt8<kFormat>(reinterpret_cast<const uint8_t*>(task.w->row(r)), cols,
+                                   task.packed + c * stride, codes));
 }
 
 void DotRowsInt8(const ProductTask& task) {

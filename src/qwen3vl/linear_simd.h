@@ -73,7 +73,7 @@ struct ProductTask {
   std::byte* scratch = nullptr;  // of this thread, TileScratchBytes
 };
 
-inline constexpr size_t kMaxDotRows = 3;  // activation rows up to which streaming wins (measured)
+inline constexpr size_t kMaxDotRows = 4;  // activation rows up to which streaming wins (measured)
 
 void DotRowsInt8(const ProductTask& task) noexcept;
 void DotRowsFloat(const ProductTask& task) noexcept;

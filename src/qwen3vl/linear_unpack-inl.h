@@ -72,95 +72,127 @@ HWY_INLINE void ScaleBytes(const Byte* bytes, size_t n, float factor, float* out
     hn::StoreU(hn::Mul(f, hn::ConvertTo(df, hn::PromoteTo(di, hn::LoadU(db, bytes + i)))), df, out + i);
 }
 
-// 16 bytes to 32 nibbles, the low ones first.
-HWY_INLINE void Nibbles(const uint8_t* src, uint8_t* q) {
+// The 32-blocks are unpacked in steps of one vector and written once: a vector read back from two narrower
+// stores would wait for both.
+
+// Step `step` of 32 nibbles in 16 bytes, the low ones first.
+HWY_INLINE hn::Vec<D8> Nibbles(const uint8_t* src, [[maybe_unused]] size_t step) {
+  const D8 d;
 #if HWY_TARGET == HWY_SCALAR
-  for (size_t i = 0; i < 16; ++i) q[i] = src[i] & 15, q[16 + i] = src[i] >> 4;
+  return hn::Set(d, static_cast<uint8_t>(step < 16 ? src[step] & 15 : src[step - 16] >> 4));
 #else
-  const hn::FixedTag<uint8_t, 16> d;
-  const auto v = hn::LoadU(d, src);
-  hn::StoreU(hn::And(v, hn::Set(d, uint8_t{15})), d, q);
-  hn::StoreU(hn::ShiftRight<4>(v), d, q + 16);
+  const auto v = hn::LoadDup128(d, src);
+  const auto high = Bits<4>(v, 15);
+  const auto low = hn::And(v, hn::Set(d, uint8_t{15}));
+  if constexpr (hn::MaxLanes(d) == 32) return hn::ConcatUpperLower(d, high, low);
+  return step == 0 ? low : high;
 #endif
 }
 
-// q[i] |= 16 where bit i of the 32 at `bits` is set.
-HWY_INLINE void AddFifthBits(const uint8_t* bits, uint8_t* q) {
+// 16 in every byte of step `step` whose bit, of the 32 at `bits`, is set.
+HWY_INLINE hn::Vec<D8> FifthBits(const uint8_t* bits, size_t step) {
+  const D8 d;
 #if HWY_TARGET == HWY_SCALAR
-  for (size_t i = 0; i < 32; ++i) q[i] |= static_cast<uint8_t>(((bits[i / 8] >> (i % 8)) & 1) << 4);
+  return hn::Set(d, static_cast<uint8_t>(((bits[step / 8] >> (step % 8)) & 1) << 4));
 #else
-  const hn::FixedTag<uint8_t, 16> d;
-  HWY_ALIGN static constexpr uint8_t kByte[16] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
-  HWY_ALIGN static constexpr uint8_t kBit[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+  alignas(32) static constexpr uint8_t kByte[32] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1,
+                                                    2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3};
   uint32_t word;
   std::memcpy(&word, bits, sizeof word);
-  const auto spread = hn::BitCast(d, hn::Set(hn::Repartition<uint32_t, decltype(d)>(), word));
-  const auto bit = hn::Load(d, kBit);
-  for (size_t half = 0; half < 2; ++half) {
-    const auto index = hn::Add(hn::Load(d, kByte), hn::Set(d, static_cast<uint8_t>(2 * half)));
-    const auto chosen = hn::And(hn::TableLookupBytes(spread, index), bit);
-    const auto high = hn::IfThenElseZero(hn::Eq(chosen, bit), hn::Set(d, uint8_t{16}));
-    hn::StoreU(hn::Or(hn::LoadU(d, q + 16 * half), high), d, q + 16 * half);
-  }
+  const auto words = hn::BitCast(d, hn::Set(hn::Repartition<uint32_t, D8>(), word));
+  const auto bit = hn::BitCast(d, hn::Set(hn::Repartition<uint64_t, D8>(), uint64_t{0x8040201008040201u}));
+  const auto spread = hn::TableLookupBytes(words, hn::Load(d, kByte + step * hn::Lanes(d)));
+  return hn::IfThenElseZero(hn::Eq(hn::And(spread, bit), bit), hn::Set(d, uint8_t{16}));
 #endif
 }
 
-// q[i] = table[q[i]] for n codes below 16; n a multiple of 32.
-HWY_INLINE void LookUp(const int8_t* table, size_t n, uint8_t* q) {
-#if HWY_TARGET == HWY_SCALAR
-  for (size_t i = 0; i < n; ++i) q[i] = static_cast<uint8_t>(table[q[i]]);
-#else
+// table[code] for codes below 16.
+HWY_INLINE hn::Vec<D8> LookUp(const int8_t* table, hn::Vec<D8> codes) {
   const D8 d;
-  const auto values = hn::BitCast(d, hn::LoadDup128(hn::RebindToSigned<D8>(), table));
-  for (size_t i = 0; i < n; i += hn::Lanes(d))
-    hn::StoreU(hn::TableLookupBytes(values, hn::LoadU(d, q + i)), d, q + i);
+#if HWY_TARGET == HWY_SCALAR
+  return hn::Set(d, static_cast<uint8_t>(table[hn::GetLane(codes)]));
+#else
+  return hn::TableLookupBytes(hn::LoadDup128(d, reinterpret_cast<const uint8_t*>(table)), codes);
 #endif
 }
 
-// One block of 32 weights: codes to q; returns its scale and sets *min.
+// Where the codes of a 32-block begin: after the scale, the minimum and the fifth bits.
 template <Format kFormat>
-HWY_INLINE float UnpackBlock(const uint8_t* b, uint8_t* q, float* min) {
-  if constexpr (kFormat == Format::kMXFP4) {
+constexpr size_t kCodesAt = hw::Info(kFormat).block_bytes - (kFormat == Format::kQ8_0 ? 32 : 16);
+
+template <Format kFormat>
+HWY_INLINE hn::Vec<D8> BlockCodes(const uint8_t* b, size_t step) {
+  const D8 d;
+  const uint8_t* q = b + kCodesAt<kFormat>;
+  if constexpr (kFormat == Format::kQ8_0) {
+    return hn::LoadU(d, q + step * hn::Lanes(d));
+  } else if constexpr (kFormat == Format::kQ5_0 || kFormat == Format::kQ5_1) {
+    return hn::Or(Nibbles(q, step), FifthBits(q - 4, step));
+  } else if constexpr (kFormat == Format::kIQ4_NL) {
+    return LookUp(kIq4Values, Nibbles(q, step));
+  } else if constexpr (kFormat == Format::kMXFP4) {
     // Codes 0..24 stand for -12..12.
     alignas(16) static constexpr int8_t kShifted[16] = {12, 13, 14, 15, 16, 18, 20, 24,
                                                         12, 11, 10, 9,  8,  6,  4,  0};
-    const float scale = Mxfp4Scale(b[0]);
-    Nibbles(b + 1, q);
-    LookUp(kShifted, 32, q);
-    *min = 12 * scale;
-    return scale;
+    return LookUp(kShifted, Nibbles(q, step));
+  } else {
+    return Nibbles(q, step);
   }
-  const float scale = LoadHalf(b);
-  if constexpr (kFormat == Format::kQ8_0) {
-    std::memcpy(q, b + 2, 32);
-    *min = 0;
-  } else if constexpr (kFormat == Format::kQ4_0) {
-    Nibbles(b + 2, q);
-    *min = 8 * scale;
-  } else if constexpr (kFormat == Format::kQ4_1) {
-    Nibbles(b + 4, q);
-    *min = -LoadHalf(b + 2);
-  } else if constexpr (kFormat == Format::kQ5_0) {
-    Nibbles(b + 6, q);
-    AddFifthBits(b + 2, q);
-    *min = 16 * scale;
-  } else if constexpr (kFormat == Format::kQ5_1) {
-    Nibbles(b + 8, q);
-    AddFifthBits(b + 4, q);
-    *min = -LoadHalf(b + 2);
-  } else if constexpr (kFormat == Format::kIQ4_NL) {
-    Nibbles(b + 2, q);
-    LookUp(kIq4Values, 32, q);
-    *min = 0;
-  }
-  return scale;
 }
+
+// Codes of block j of a run that begins at b.
+template <Format kFormat>
+HWY_INLINE void UnpackBlockCodes(const uint8_t* b, size_t j, Codes& c) {
+  const D8 d;
+  for (size_t step = 0; step < 32 / hn::Lanes(d); ++step)
+    hn::StoreU(BlockCodes<kFormat>(b + j * hw::Info(kFormat).block_bytes, step), d,
+               c.q + 32 * j + step * hn::Lanes(d));
+}
+
+// How the minimum of a block follows from its scale; formats with a minimum of their own have none.
+template <Format kFormat>
+constexpr float kMinPerScale = kFormat == Format::kQ4_0    ? 8.0f
+                               : kFormat == Format::kQ5_0  ? 16.0f
+                               : kFormat == Format::kMXFP4 ? 12.0f
+                                                           : 0.0f;
+template <Format kFormat>
+constexpr bool kStoresMin = kFormat == Format::kQ4_1 || kFormat == Format::kQ5_1;
+
+#if HWY_TARGET <= HWY_AVX2
+// The half-precision numbers at the beginning of eight blocks, without a detour through memory.
+template <size_t kBytes>
+HWY_INLINE __m256 EightHalves(const uint8_t* b) {
+  const auto at = [&](size_t j) HWY_ATTR {
+    uint16_t bits;
+    std::memcpy(&bits, b + j * kBytes, sizeof bits);
+    return static_cast<int16_t>(bits);
+  };
+  return _mm256_cvtph_ps(_mm_setr_epi16(at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)));
+}
+#endif
 
 // Formats of 32-blocks: `n` (1 .. 8) of them.
 template <Format kFormat>
 HWY_INLINE void UnpackBlocks(const uint8_t* b, size_t n, Codes& c) {
-  for (size_t j = 0; j < n; ++j)
-    c.scale[j] = UnpackBlock<kFormat>(b + j * hw::Info(kFormat).block_bytes, c.q + 32 * j, &c.min[j]);
+  constexpr size_t kBytes = hw::Info(kFormat).block_bytes;
+#if HWY_TARGET <= HWY_AVX2
+  if (HWY_LIKELY(n == 8) && kFormat != Format::kMXFP4) {
+    const __m256 scale = EightHalves<kBytes>(b);
+    _mm256_store_ps(c.scale, scale);
+    _mm256_store_ps(c.min, kStoresMin<kFormat>
+                               ? _mm256_sub_ps(_mm256_setzero_ps(), EightHalves<kBytes>(b + 2))
+                               : _mm256_mul_ps(scale, _mm256_set1_ps(kMinPerScale<kFormat>)));
+#pragma GCC unroll 8
+    for (size_t j = 0; j < 8; ++j) UnpackBlockCodes<kFormat>(b, j, c);
+    return;
+  }
+#endif
+  for (size_t j = 0; j < n; ++j) {
+    const uint8_t* block = b + j * kBytes;
+    c.scale[j] = kFormat == Format::kMXFP4 ? Mxfp4Scale(block[0]) : LoadHalf(block);
+    c.min[j] = kStoresMin<kFormat> ? -LoadHalf(block + 2) : kMinPerScale<kFormat> * c.scale[j];
+    UnpackBlockCodes<kFormat>(b, j, c);
+  }
   for (size_t j = n; j < 8; ++j) c.scale[j] = c.min[j] = 0;
 }
 
@@ -261,12 +293,14 @@ HWY_INLINE void UnpackQ6K(const uint8_t* b, Codes& c) {
 }
 
 HWY_INLINE void UnpackIq4Xs(const uint8_t* b, Codes& c) {
+  const D8 d;
   int8_t scales[8];
   UnpackIq4XsScales(b + 2, scales);
   ScaleBytes(scales, 8, LoadHalf(b), c.scale);
   std::memset(c.min, 0, 8 * sizeof(float));
-  for (size_t j = 0; j < 8; ++j) Nibbles(b + 8 + 16 * j, c.q + 32 * j);
-  LookUp(kIq4Values, 256, c.q);
+  for (size_t j = 0; j < 8; ++j)
+    for (size_t step = 0; step < 32 / hn::Lanes(d); ++step)
+      hn::StoreU(LookUp(kIq4Values, Nibbles(b + 8 + 16 * j, step)), d, c.q + 32 * j + step * hn::Lanes(d));
 }
 
 // Unpacks `n_blocks` (1 .. 8) blocks of 32 weights; the 256-blocks come whole.
