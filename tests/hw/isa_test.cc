@@ -36,7 +36,9 @@ TEST_F(IsaTest, EveryKernelObeysTheSelection) {
     EXPECT_EQ(SelectedIsa(), isa);
     EXPECT_EQ(AskKernel().isa, isa) << Name(isa);
     EXPECT_LE(AskKernel().vector_bytes, vector_bytes.at(isa)) << Name(isa);
-    if (isa != Isa::kBaseline) EXPECT_EQ(AskKernel().vector_bytes, vector_bytes.at(isa)) << Name(isa);
+    if (isa != Isa::kBaseline) {
+      EXPECT_EQ(AskKernel().vector_bytes, vector_bytes.at(isa)) << Name(isa);
+    }
   }
 }
 
