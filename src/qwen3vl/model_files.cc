@@ -24,7 +24,7 @@ ModelFiles LoadModelFiles(const std::string& path, const LoadModelFilesOptions& 
   if (std::filesystem::path(path).extension() == ".safetensors")
     throw Error(ErrorCode::kInvalidArgument,
                 path + ": is one file of a Hugging Face model, name its folder instead");
-  throw Error(ErrorCode::kUnsupported, path + ": GGUF is not supported, want a Hugging Face folder");
+  return LoadGgufModel(path, options);
 }
 
 void ListTensors(const TensorTable& table, ModelFiles& files) {

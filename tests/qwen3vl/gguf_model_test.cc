@@ -1,154 +1,279 @@
 // SPDX-License-Identifier: Apache-2.0
-// GGUF files written by llama.cpp against its own logits and against the float64 reference on the dequantised
-// weights (tests/data/README.md). Limits are those of the recordings: 1e-4 absolute with float activations;
-// with 8-bit activations a relative norm of at most 1.5 times llama.cpp's own.
+// GGUF models as a whole: the recorded files list the types they are known to have, and bind to the same
+// bytes as the Hugging Face folders that they were converted from.
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cstring>
+#include <filesystem>
+#include <string>
+#include <vector>
 
-#include "qwen3vl/qwen3vl.h"
-#include "support/golden_model.h"
+#include "hw/float16.h"
+#include "qwen3vl/weights.h"
+#include "support/expect_error.h"
+#include "support/golden.h"
 #include "support/near.h"
+#include "support/temp_dir.h"
 
 namespace qwen3vl {
 namespace {
 
-struct QuantizedFile {
-  const char* name;       // of the case
-  const char* file;       // of the model
-  double llamacpp_error;  // relative norm of llama.cpp's logits, worst of the three sequences
-};
+using test::DataPath;
 
-void PrintTo(const QuantizedFile& f, std::ostream* os) { *os << f.name; }
+std::string_view BytesOf(const Weight& w) { return {reinterpret_cast<const char*>(w.data), w.bytes()}; }
 
-constexpr QuantizedFile kFiles[] = {
-    {"tiny-q-q8_0", "tiny-q-q8_0.gguf", 0.018},
-    {"tiny-q-q6_k", "tiny-q-q6_k.gguf", 0.026},
-    {"tiny-q-q5_k_m", "tiny-q-q5_k_m.gguf", 0.026},
-    {"tiny-q-q5_1", "tiny-q-q5_1.gguf", 0.018},
-    {"tiny-q-q4_k_m", "tiny-q-q4_k_m.gguf", 0.026},
-    {"tiny-q-q4_0", "tiny-q-q4_0.gguf", 0.018},
-    {"tiny-q-iq4_nl", "tiny-q-iq4_nl.gguf", 0.019},
-    {"tiny-q-iq4_xs", "tiny-q-iq4_xs.gguf", 0.026},
-    {"tiny-q-q3_k_m", "tiny-q-q3_k_m.gguf", 0.026},
-    {"tiny-q-q2_k", "tiny-q-q2_k.gguf", 0.026},
-    {"tiny-moe-q4_k_m", "tiny-moe-q4_k_m.gguf", 0.024},
-    {"tiny-q-q4_1", "tiny-q-q4_1-split-00001-of-00002.gguf", 0.019},
-    {"tiny-q-q5_0", "tiny-q-q5_0-fused-qkv.gguf", 0.018},
-};
-
-std::string ModelPath(const std::string& file) { return test::DataPath("gguf/models/" + file); }
-
-SessionOptions Options() { return {.threads = 2, .context = 512, .kv_type = KvType::kF32}; }
-
-// Logits of the last `rows` positions.
-std::vector<float> Logits(const Model& model, std::span<const int32_t> ids, bool exact, size_t rows) {
-  test::TracedRun run;
-  SessionOptions options = Options();
-  options.exact = exact;
-  options.trace = test::CollectInto(run);
-  Session(model, options).Complete(ids, {}, {}, {.max_tokens = 0});
-  const test::TracedTensor& logits = run.tensors.at("logits");
-  return {logits.floats.end() - static_cast<std::ptrdiff_t>(rows * logits.shape[1]), logits.floats.end()};
+void ExpectSame(const Weight& found, const Weight& wanted) {
+  EXPECT_EQ(found.format, wanted.format);
+  EXPECT_EQ(found.rows, wanted.rows);
+  EXPECT_EQ(found.cols, wanted.cols);
+  EXPECT_EQ(BytesOf(found), BytesOf(wanted));
 }
 
-class QuantizedModelTest : public testing::TestWithParam<QuantizedFile> {};
+void ExpectSame(const std::vector<Weight>& found, const std::vector<Weight>& wanted) {
+  ASSERT_EQ(found.size(), wanted.size());
+  for (size_t i = 0; i < found.size(); ++i) ExpectSame(found[i], wanted[i]);
+}
 
-TEST_P(QuantizedModelTest, LogitsAsNearToTheReferenceAsTheFormatAllows) {
-  const QuantizedFile& f = GetParam();
-  if (!test::DataExists(std::string("gguf/models/") + f.file))
-    GTEST_SKIP() << f.file << " is only in the complete recordings";
-  const test::GoldenFile golden("gguf/cases/" + std::string(f.name) + ".safetensors");
-  const Model model = Model::Load(ModelPath(f.file));
-  for (const std::string sequence : {"one", "short", "long"}) {
-    SCOPED_TRACE(sequence);
-    const std::vector<int32_t> ids = golden[sequence + ".input_ids"].Ints();
-    const test::GoldenTensor& reference = golden[sequence + ".logits_reference"];
-    const std::vector<float> wanted = reference.Floats();
-    EXPECT_TRUE(test::AllNear(Logits(model, ids, /*exact=*/true, reference.shape[0]), wanted,
-                              reference.shape[1], 1e-4));
-    const std::vector<float> fast = Logits(model, ids, /*exact=*/false, reference.shape[0]);
-    EXPECT_LE(test::RelativeError(fast, wanted), 1.5 * f.llamacpp_error);
+void ExpectSame(const Vector& found, const Vector& wanted) {
+  EXPECT_TRUE(test::AllNear(found.span(), wanted.span(), 0));
+}
+
+void ExpectSameText(const ModelFiles& found, const ModelFiles& wanted) {
+  ExpectSame(found.text.embed, wanted.text.embed);
+  ExpectSame(found.text.output, wanted.text.output);
+  ExpectSame(found.text.final_norm, wanted.text.final_norm);
+  ASSERT_EQ(found.text.layers.size(), wanted.text.layers.size());
+  for (size_t i = 0; i < found.text.layers.size(); ++i) {
+    const TextLayerWeights &f = found.text.layers[i], &w = wanted.text.layers[i];
+    ExpectSame(f.attn_norm, w.attn_norm);
+    ExpectSame(f.ffn_norm, w.ffn_norm);
+    ExpectSame(f.q_norm, w.q_norm);
+    ExpectSame(f.k_norm, w.k_norm);
+    ExpectSame(f.q, w.q);
+    ExpectSame(f.k, w.k);
+    ExpectSame(f.v, w.v);
+    ExpectSame(f.o, w.o);
+    ExpectSame(f.gate, w.gate);
+    ExpectSame(f.up, w.up);
+    ExpectSame(f.down, w.down);
+    ExpectSame(f.expert_gate, w.expert_gate);
+    ExpectSame(f.expert_up, w.expert_up);
+    ExpectSame(f.expert_down, w.expert_down);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, QuantizedModelTest, testing::ValuesIn(kFiles), [](const auto& param_info) {
-  std::string name = param_info.param.name;
-  std::ranges::replace(name, '-', '_');
-  return name;
-});
-
-TEST(SplitGguf, AnyPartNamesTheWhole) {
-  const test::GoldenFile golden("gguf/cases/tiny-q-q4_1.safetensors");
-  const std::vector<int32_t> ids = golden["short.input_ids"].Ints();
-  const Model first = Model::Load(ModelPath("tiny-q-q4_1-split-00001-of-00002.gguf"));
-  const Model second = Model::Load(ModelPath("tiny-q-q4_1-split-00002-of-00002.gguf"));
-  EXPECT_EQ(Logits(first, ids, true, 7), Logits(second, ids, true, 7));
+TEST(GgufModel, ListsTheRecordedTypes) {
+  const nlohmann::json recorded = test::ReadJson("gguf/gguf.json");
+  size_t n_files = 0;
+  for (const auto& entry : recorded["files"]) {
+    const std::string relative = "gguf/" + entry["file"].get<std::string>();
+    if (!test::DataExists(relative) || entry["kind"] == "vision") continue;
+    SCOPED_TRACE(relative);
+    ++n_files;
+    const bool is_split = relative.find("-split-") != std::string::npos;
+    const ModelFiles m = LoadModelFiles(DataPath(relative), {.header_only = true});
+    const std::string name = std::filesystem::path(relative).filename().string();
+    size_t listed = 0;
+    for (const TensorEntry& t : m.tensors) {
+      if (std::filesystem::path(t.file).filename().string() != name) continue;
+      ++listed;
+      ASSERT_TRUE(entry["tensor_types"].contains(t.name)) << t.name;
+      EXPECT_EQ(hw::FormatFromName(entry["tensor_types"][t.name].get<std::string>()), t.format) << t.name;
+    }
+    EXPECT_EQ(listed, entry["tensor_types"].size());
+    if (is_split) EXPECT_EQ(m.tensors.size(), 13u);
+  }
+  EXPECT_GE(n_files, 12u);
 }
 
-// The BF16 text file and the folder hold the same weights, so they must give the same logits to the last bit.
-TEST(GgufModel, SameAnswerAsTheFolderOfTheSameWeights) {
-  for (const std::string name : {"tiny-b", "tiny-moe"}) {
+TEST(GgufModel, EveryTextFileBinds) {
+  size_t n_files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(DataPath("gguf/models"))) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("mmproj")) continue;
     SCOPED_TRACE(name);
-    const Model folder = Model::Load(test::DataPath("models/" + name)),
-                file = Model::Load(ModelPath(name + "-bf16.gguf"));
-    for (const test::GoldenCase& c : test::GoldenCases(name)) {
-      if (!c.entry["images"].empty() || !c.entry["videos"].empty()) continue;
-      const std::vector<int32_t> ids = c.entry["input_ids"];
-      EXPECT_EQ(Logits(file, ids, false, 1), Logits(folder, ids, false, 1)) << c.name();
-    }
+    ++n_files;
+    const ModelFiles m = LoadModelFiles(entry.path().string());
+    EXPECT_NE(m.text.output.data, nullptr);
+    EXPECT_EQ(m.config.vision.has_value(), name.starts_with("tiny-moe"));
+    for (const TextLayerWeights& l : m.text.layers) EXPECT_NE(l.v.data, nullptr);
   }
+  EXPECT_GE(n_files, 12u);
 }
 
-struct VisionFile {
-  const char* file;
-  const char* text;
-  const char* model;
-  const char* picture_case;
-  size_t min_tokens, max_tokens;  // the limits that the case was made with; not in the file
-  double limit;                   // absolute, or relative norm for the 8-bit file
+TEST(GgufModel, DenseTextEqualsTheHuggingFaceFolder) {
+  ExpectSameText(LoadModelFiles(DataPath("gguf/models/tiny-b-bf16.gguf")),
+                 LoadModelFiles(DataPath("models/tiny-b")));
+}
+
+TEST(GgufModel, ExpertsEqualTheHuggingFaceFolder) {
+  ExpectSameText(LoadModelFiles(DataPath("gguf/models/tiny-moe-bf16.gguf")),
+                 LoadModelFiles(DataPath("models/tiny-moe")));
+}
+
+TEST(GgufModel, ConfigEqualsTheHuggingFaceFolder) {
+  const ModelConfig found =
+      LoadModelFiles(DataPath("gguf/models/tiny-moe-bf16.gguf"), {.header_only = true}).config;
+  const ModelConfig wanted = LoadModelFiles(DataPath("models/tiny-moe"), {.header_only = true}).config;
+  EXPECT_EQ(found.text.n_heads, wanted.text.n_heads);
+  EXPECT_EQ(found.text.n_kv_heads, wanted.text.n_kv_heads);
+  EXPECT_EQ(found.text.head_dim, wanted.text.head_dim);
+  EXPECT_EQ(found.text.vocab_size, wanted.text.vocab_size);
+  EXPECT_EQ(found.text.max_seq_len, wanted.text.max_seq_len);
+  EXPECT_EQ(found.text.mrope_section, wanted.text.mrope_section);
+  EXPECT_EQ(found.text.rope_theta, wanted.text.rope_theta);
+  EXPECT_EQ(found.text.norm_eps, wanted.text.norm_eps);
+  EXPECT_EQ(found.text.n_experts_used, wanted.text.n_experts_used);
+  EXPECT_EQ(found.ids.image_pad, wanted.ids.image_pad);
+  EXPECT_EQ(found.ids.video_pad, wanted.ids.video_pad);
+  EXPECT_EQ(found.ids.vision_start, wanted.ids.vision_start);
+  EXPECT_EQ(found.ids.vision_end, wanted.ids.vision_end);
+  EXPECT_EQ(found.sampling.stop_ids, wanted.sampling.stop_ids);
+  EXPECT_EQ(found.sampling.top_k, wanted.sampling.top_k);
+  EXPECT_EQ(found.sampling.top_p, wanted.sampling.top_p);
+  ASSERT_TRUE(found.vision.has_value());
+  EXPECT_EQ(found.vision->n_positions, wanted.vision->n_positions);
+  EXPECT_EQ(found.vision->deepstack_layers, wanted.vision->deepstack_layers);
+  EXPECT_EQ(found.vision->head_dim(), wanted.vision->head_dim());
+  EXPECT_EQ(found.preprocess.image_min_pixels, 65536u);  // the file has none: the published one
+}
+
+// The F16 file holds the BF16 weights rounded: at most half a step of F16 near 1, 2^-12, for values below 2.
+TEST(GgufModel, VisionEqualsTheHuggingFaceFolderUpToF16) {
+  const ModelFiles found = LoadModelFiles(DataPath("gguf/models/tiny-moe-bf16.gguf"));
+  const ModelFiles wanted = LoadModelFiles(DataPath("models/tiny-moe"));
+  const auto same = [](const Weight& f, const Weight& w) {
+    ASSERT_EQ(f.rows, w.rows);
+    ASSERT_EQ(f.cols, w.cols);
+    ASSERT_EQ(f.format, hw::Format::kF16);
+    ASSERT_EQ(w.format, hw::Format::kBF16);
+    std::vector<float> ff(f.rows * f.cols), ww(ff.size());
+    for (size_t i = 0; i < ff.size(); ++i) {
+      uint16_t bits[2];
+      std::memcpy(&bits[0], f.data + 2 * i, 2);
+      std::memcpy(&bits[1], w.data + 2 * i, 2);
+      ff[i] = hw::ToFloat(hw::F16{bits[0]});
+      ww[i] = hw::ToFloat(hw::BF16{bits[1]});
+    }
+    EXPECT_TRUE(test::AllNear(ff, ww, w.cols, 0x1p-12));
+  };
+  same(found.vision.patch_embed, wanted.vision.patch_embed);
+  ExpectSame(found.vision.patch_embed_b, wanted.vision.patch_embed_b);
+  ExpectSame(found.vision.position_embed, wanted.vision.position_embed);
+  same(found.vision.layers[2].qkv, wanted.vision.layers[2].qkv);
+  same(found.vision.layers[2].fc2, wanted.vision.layers[2].fc2);
+  ExpectSame(found.vision.merger.norm_w, wanted.vision.merger.norm_w);
+  same(found.vision.merger.fc1, wanted.vision.merger.fc1);
+  ASSERT_EQ(found.vision.deepstack.size(), 2u);
+  same(found.vision.deepstack[1].fc2, wanted.vision.deepstack[1].fc2);
+  ExpectSame(found.vision.deepstack[1].norm_b, wanted.vision.deepstack[1].norm_b);
+}
+
+TEST(GgufModel, AnyPartOfASplitModelMayBeNamed) {
+  const std::string stem = DataPath("gguf/models/tiny-q-q4_1-split-0000");
+  const ModelFiles first = LoadModelFiles(stem + "1-of-00002.gguf");
+  const ModelFiles second = LoadModelFiles(stem + "2-of-00002.gguf");
+  EXPECT_EQ(first.config.name, "Tiny Q");
+  EXPECT_TRUE(first.config.text.tied_embeddings);
+  EXPECT_EQ(first.config.sampling.stop_ids, (std::vector<int32_t>{360, 358}));
+  ExpectSameText(first, second);
+}
+
+TEST(GgufModel, FusedQkvIsSplitIntoViews) {
+  const ModelFiles m = LoadModelFiles(DataPath("gguf/models/tiny-q-q5_0-fused-qkv.gguf"));
+  const TextLayerWeights& l = m.text.layers[0];
+  EXPECT_EQ(l.q.rows, 512u);
+  EXPECT_EQ(l.k.rows, 64u);
+  EXPECT_EQ(l.v.rows, 64u);
+  EXPECT_EQ(l.k.data, l.q.data + l.q.bytes());
+  EXPECT_EQ(l.v.data, l.k.data + l.k.bytes());
+}
+
+TEST(GgufModel, KeepsTheTokenizer) {
+  const TokenizerSource t =
+      LoadModelFiles(DataPath("gguf/models/tiny-moe-bf16.gguf"), {.header_only = true}).tokenizer;
+  EXPECT_EQ(t.tokens.size(), 1024u);
+  EXPECT_EQ(t.token_types.size(), 1024u);
+  EXPECT_EQ(t.merges.size(), 744u);
+  EXPECT_EQ(t.tokens[1012], "<|image_pad|>");
+  EXPECT_NE(t.chat_template.find("<|im_start|>"), std::string::npos);
+}
+
+TEST(GgufModel, VisionFileMayBeNamed) {
+  const ModelFiles m = LoadModelFiles(DataPath("gguf/models/tiny-moe-bf16.gguf"),
+                                      {.mmproj = DataPath("gguf/models/mmproj-tiny-moe-q8_0.gguf")});
+  EXPECT_EQ(m.vision.layers[0].qkv.format, hw::Format::kQ8_0);
+  EXPECT_EQ(m.vision.patch_embed.format, hw::Format::kF32);
+  EXPECT_TRUE(m.warnings.empty()) << m.warnings[0];
+}
+
+TEST(GgufModel, VisionFileOfAnotherModelIsRefused) {
+  EXPECT_ERROR(ErrorCode::kCorruptFile, "do both belong to the same model?",
+               LoadModelFiles(DataPath("gguf/models/tiny-b-bf16.gguf"),
+                              {.mmproj = DataPath("gguf/models/mmproj-tiny-moe-f16.gguf")}));
+}
+
+TEST(GgufModel, VisionFileAloneIsRefused) {
+  EXPECT_ERROR(ErrorCode::kInvalidArgument, "name this one with --mmproj",
+               LoadModelFiles(DataPath("gguf/models/mmproj-tiny-moe-f16.gguf")));
+}
+
+class MmprojSearch : public testing::Test {
+ protected:
+  std::string Copy(const std::string& from, const std::string& to) {
+    return dir_.Write(to, test::ReadFile(DataPath("gguf/models/" + from)));
+  }
+  const test::TempDir dir_;
 };
 
-TEST(GgufVision, FeaturesAndAnswerAsTheReference) {
-  for (const VisionFile& v :
-       {VisionFile{"mmproj-tiny-moe-f16.gguf", "tiny-moe-bf16.gguf", "tiny-moe", "image_wide", 4, 64, 3e-5},
-        VisionFile{"mmproj-tiny-b-f16.gguf", "tiny-b-bf16.gguf", "tiny-b", "image_wide", 0, 0, 3e-5},
-        VisionFile{"mmproj-tiny-b-f16.gguf", "tiny-b-bf16.gguf", "tiny-b", "image_tall", 0, 0, 3e-5}}) {
-    SCOPED_TRACE(std::string(v.file) + " " + v.picture_case);
-    if (!test::DataExists(std::string("gguf/models/") + v.file))
-      continue;  // only in the complete recordings; one file is always here
-    const Model model = Model::Load(ModelPath(v.text), {.mmproj = ModelPath(v.file)});
-    test::TracedRun run;
-    SessionOptions options = Options();
-    options.min_image_tokens = v.min_tokens;
-    options.max_image_tokens = v.max_tokens;
-    options.trace = test::CollectInto(run);
-    Session session(model, options);
-    for (const test::GoldenCase& c : test::GoldenCases(v.model)) {
-      if (c.name() != v.picture_case) continue;
-      const std::vector<int32_t> ids = c.entry["input_ids"];
-      const Reply reply =
-          session.Complete(ids, test::CasePictures(c), {},
-                           {.max_tokens = 16, .sampling = SamplingOptions{}, .ignore_end = true});
-      EXPECT_EQ(reply.ids, c.entry["greedy_tokens"].get<std::vector<int32_t>>());
-      const test::GoldenFile golden("gguf/cases/" + std::string(v.file, strlen(v.file) - 5) + "." +
-                                    v.picture_case + ".safetensors");
-      const test::GoldenTensor& wanted = golden["embeddings_reference"];
-      // One row a token: main features, then those of every deepstack layer.
-      const size_t dim = run.tensors.at("vision.merger").shape[1], parts = wanted.shape[1] / dim;
-      const std::vector<float> want = wanted.Floats();
-      for (size_t part = 0; part < parts; ++part) {
-        const test::TracedTensor& found =
-            run.tensors.at(part == 0 ? "vision.merger" : "vision.deepstack." + std::to_string(part - 1));
-        std::vector<float> column;
-        for (size_t row = 0; row < wanted.shape[0]; ++row)
-          column.insert(column.end(), &want[row * wanted.shape[1] + part * dim],
-                        &want[row * wanted.shape[1] + (part + 1) * dim]);
-        EXPECT_TRUE(test::AllNear(found.floats, column, dim, v.limit)) << "part " << part;
-      }
-    }
-  }
+TEST_F(MmprojSearch, NoneBesideIsATextModel) {
+  const ModelFiles m = LoadModelFiles(Copy("tiny-moe-bf16.gguf", "a.gguf"));
+  EXPECT_FALSE(m.config.vision.has_value());
+  EXPECT_TRUE(m.vision.layers.empty());
+}
+
+TEST_F(MmprojSearch, TheOnlyFittingOneIsTaken) {
+  Copy("mmproj-tiny-moe-q8_0.gguf", "mmproj-F16.gguf");
+  EXPECT_TRUE(LoadModelFiles(Copy("tiny-moe-bf16.gguf", "a.gguf")).config.vision.has_value());
+}
+
+TEST_F(MmprojSearch, TheNearestNameWins) {
+  Copy("mmproj-tiny-moe-f16.gguf", "mmproj-model-instruct-f16.gguf");
+  Copy("mmproj-tiny-moe-q8_0.gguf", "mmproj-model-thinking-q8_0.gguf");
+  const ModelFiles m = LoadModelFiles(Copy("tiny-moe-bf16.gguf", "model-thinking-bf16.gguf"));
+  EXPECT_EQ(m.vision.layers[0].qkv.format, hw::Format::kQ8_0);
+}
+
+TEST_F(MmprojSearch, EquallyNearNamesAreAnError) {
+  Copy("mmproj-tiny-moe-f16.gguf", "mmproj-x.gguf");
+  Copy("mmproj-tiny-moe-q8_0.gguf", "mmproj-yy.gguf");
+  Copy("mmproj-tiny-moe-q8_0.gguf", "mmproj-zz.gguf");
+  const std::string model = Copy("tiny-moe-bf16.gguf", "model.gguf");
+  EXPECT_ERROR(ErrorCode::kInvalidArgument, "name one with --mmproj", LoadModelFiles(model));
+}
+
+TEST_F(MmprojSearch, DamagedOneIsLeftOutWithAWarning) {
+  dir_.Write("mmproj-a.gguf", "GGUF");
+  const ModelFiles m = LoadModelFiles(Copy("tiny-moe-bf16.gguf", "a.gguf"));
+  EXPECT_FALSE(m.config.vision.has_value());
+  ASSERT_EQ(m.warnings.size(), 1u);
+  EXPECT_NE(m.warnings[0].find("mmproj-a.gguf"), std::string::npos);
+}
+
+TEST_F(MmprojSearch, MissingPartIsNamed) {
+  const std::string path = Copy("tiny-q-q4_1-split-00002-of-00002.gguf", "m-00002-of-00002.gguf");
+  EXPECT_ERROR(ErrorCode::kNotFound, "m-00001-of-00002.gguf", LoadModelFiles(path));
+}
+
+TEST_F(MmprojSearch, PartWithoutNumberIsRefused) {
+  const std::string path = Copy("tiny-q-q4_1-split-00001-of-00002.gguf", "m.gguf");
+  EXPECT_ERROR(ErrorCode::kCorruptFile, "is one of 2 parts", LoadModelFiles(path));
+}
+
+TEST_F(MmprojSearch, SwappedPartsAreRefused) {
+  const std::string path = Copy("tiny-q-q4_1-split-00002-of-00002.gguf", "m-00001-of-00002.gguf");
+  Copy("tiny-q-q4_1-split-00001-of-00002.gguf", "m-00002-of-00002.gguf");
+  EXPECT_ERROR(ErrorCode::kCorruptFile, "split.no is 1, want 0", LoadModelFiles(path));
 }
 
 }  // namespace
