@@ -81,7 +81,9 @@ TEST(GgufModel, ListsTheRecordedTypes) {
       EXPECT_EQ(hw::FormatFromName(entry["tensor_types"][t.name].get<std::string>()), t.format) << t.name;
     }
     EXPECT_EQ(listed, entry["tensor_types"].size());
-    if (is_split) EXPECT_EQ(m.tensors.size(), 13u);
+    if (is_split) {
+      EXPECT_EQ(m.tensors.size(), 13u);
+    }
   }
   EXPECT_GE(n_files, 12u);
 }
