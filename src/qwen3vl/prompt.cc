@@ -134,10 +134,11 @@ Prompt MakePrompt(const std::vector<Message>& messages, const GenerateOptions& o
   const ChatOptions chat_options{.add_vision_id = options.add_vision_id,
                                  .enable_thinking = options.enable_thinking,
                                  .tools_json = options.tools_json};
-  const std::string rendered = RenderChat(context.chat_template, chat, chat_options);
+  std::vector<TextSegment> text = RenderChatSegments(context.chat_template, chat, chat_options);
+  if (options.trust_text)
+    for (TextSegment& segment : text) segment.added_tokens = AddedTokenUse::kAll;
   const size_t merge = context.config->vision ? context.config->vision->merge_size : 1;
-  const std::string text =
-      ExpandPlaceholders(rendered, Grids(visuals, false), Grids(visuals, true), timings, merge);
+  text = ExpandPlaceholders(text, Grids(visuals, false), Grids(visuals, true), timings, merge);
   return MakePrompt(context.tokenizer->Encode(text), std::move(visuals), context);
 }
 
