@@ -2,12 +2,15 @@
 // Sessions: what is re-used between turns, how an answer ends, what a cancellation leaves behind.
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <algorithm>
+#include <atomic>
+#include <filesystem>
 #include <thread>
 
 #include "qwen3vl/qwen3vl.h"
 #include "support/golden_model.h"
 #include "support/near.h"
+#include "support/temp_dir.h"
 
 namespace qwen3vl {
 namespace {
@@ -97,6 +100,20 @@ TEST(Session, EndsAtTheTokenLimitAndAtTheFullContext) {
   EXPECT_EQ(reply.finish, FinishReason::kContextFull);
   EXPECT_EQ(reply.ids,
             std::vector<int32_t>(p.greedy.begin(), p.greedy.begin() + 4));  // three run, the fourth chosen
+}
+
+TEST(Session, EndsAtTheEndTokenOfTheGenerationConfig) {
+  const PictureCase p;
+  const test::TempDir folder;
+  const std::filesystem::path from = test::DataPath("models/tiny-moe");
+  std::filesystem::copy(from, folder.path());
+  folder.Write("generation_config.json",
+               R"({"do_sample": false, "eos_token_id": [1002, )" + std::to_string(p.greedy[3]) + "]}");
+  Session session(Model::Load(folder.path()), kOptions);
+  const Reply reply = session.Complete(p.ids, p.pictures, {}, {.max_tokens = 16});
+  EXPECT_EQ(reply.finish, FinishReason::kStop);
+  const auto end = std::find(p.greedy.begin(), p.greedy.end(), p.greedy[3]);
+  EXPECT_EQ(reply.ids, std::vector<int32_t>(p.greedy.begin(), end));
 }
 
 TEST(Session, NoTokensAskedForRunsThePromptOnly) {
