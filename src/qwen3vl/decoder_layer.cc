@@ -43,11 +43,8 @@ void AttentionBlock(const DecoderStep& step, ConstView normed, View out, bool ac
   const View v(scratch.v.data(), n, c.kv_dim());
   const LinearOptions plain{.precision = runtime.precision};
 
-  runtime.Timed("qkv", step.name, [&] {
-    Linear(w.q, normed, q, plain, threads);
-    Linear(w.k, normed, k, plain, threads);
-    Linear(w.v, normed, v, plain, threads);
-  });
+  const LinearPart projections[] = {{&w.q, q, plain}, {&w.k, k, plain}, {&w.v, v, plain}};
+  runtime.Timed("qkv", step.name, [&] { LinearGroup(projections, normed, threads); });
   runtime.Timed("norm+rope", step.name, [&] {
     if (w.q_norm.size()) RmsNormHeads(q, c.n_heads, c.head_dim, w.q_norm.data(), c.norm_eps, threads);
     if (w.k_norm.size()) RmsNormHeads(k, c.n_kv_heads, c.head_dim, w.k_norm.data(), c.norm_eps, threads);
@@ -87,9 +84,10 @@ void DenseMlp(const DecoderStep& step, ConstView x, View y, DecoderScratch& scra
   const View gate(scratch.gate.data(), x.rows, step.config->ffn_dim);
   const View up(scratch.up.data(), x.rows, step.config->ffn_dim);
   const hw::Threads threads = runtime.threads;
+  const LinearOptions plain{.precision = runtime.precision};
+  const LinearPart projections[] = {{&w.gate, gate, plain}, {&w.up, up, plain}};
   runtime.Timed("mlp gate+up", step.name, [&] {
-    Linear(w.gate, x, gate, {.precision = runtime.precision}, threads);
-    Linear(w.up, x, up, {.precision = runtime.precision}, threads);
+    LinearGroup(projections, x, threads);
     SwiGlu(gate, up, threads);
   });
   runtime.Timed("mlp down", step.name, [&] {

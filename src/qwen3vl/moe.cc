@@ -63,8 +63,8 @@ void MixtureOfExperts(const DecoderStep& step, ConstView x, View y, DecoderScrat
       const View gate(scratch.gate.data(), tokens.size(), c.expert_ffn_dim),
           up(scratch.up.data(), tokens.size(), c.expert_ffn_dim);
       for (size_t i = 0; i < tokens.size(); ++i) std::copy_n(x.row(tokens[i].token), c.dim, in.row(i));
-      Linear(w.expert_gate[e], in, gate, plain, threads);
-      Linear(w.expert_up[e], in, up, plain, threads);
+      const LinearPart projections[] = {{&w.expert_gate[e], gate, plain}, {&w.expert_up[e], up, plain}};
+      LinearGroup(projections, in, threads);
       SwiGlu(gate, up, threads);
       Linear(w.expert_down[e], gate, out, plain, threads);
       for (size_t i = 0; i < tokens.size(); ++i)
