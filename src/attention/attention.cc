@@ -11,8 +11,6 @@
 namespace qwen3vl::attention {
 namespace {
 
-constexpr size_t kMaxTiledHeadDim = 256;
-
 PathOutcome TryTiled(const Inputs& in, const Outputs& out, const Options& options, Workspace& workspace,
                      size_t* tile) {
   if (out.weights)

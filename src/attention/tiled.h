@@ -1,8 +1,107 @@
 // SPDX-License-Identifier: Apache-2.0
+// The tiled path: AttendTiled cuts a problem into tasks for threads (tiled.cc), RunTiledTask does one of them
+// on vectors (tiled_simd.cc).
 #pragma once
+
+#include <cstddef>
+
+#include "attention/attention.h"
 #include "attention/cuda/attention_cuda.h"
+#include "attention/mask.h"
+
 namespace qwen3vl::attention {
-inline PathOutcome AttendTiled(const Inputs&, const Outputs&, const Options&, Workspace&, size_t*) {
-  return {FallbackCause::kUnsupported, "tiled: not in this build"};
+
+inline constexpr size_t kMaxTiledHeadDim = 256;
+// q rows whose scores against one tile are computed, turned into weights and used while they are in the first
+// cache. 12 is 2 x 6 and 3 x 4, the heights of the register blocks.
+inline constexpr size_t kRowBlock = 12;
+inline constexpr size_t kMaxLanes = 16;  // floats in the widest vector
+
+// Where one key/value head of one sequence lies: rows of a plain tensor, or panels and strips of a cache.
+struct KvHead {
+  hw::Format k_format = hw::Format::kF32;
+  hw::Format v_format = hw::Format::kF32;
+  const std::byte* k = nullptr;  // row 0, or the panels
+  const std::byte* v = nullptr;  // row 0, or the strips
+  size_t k_row_bytes = 0;        // plain: from row to row
+  size_t v_row_bytes = 0;
+  bool is_cache = false;
+  size_t padded_length = 0;  // cache: rows in a strip
+  const uint16_t* k_scales = nullptr;
+  const uint16_t* v_scales = nullptr;
+};
+
+// Some tokens of some query heads that read one key/value head, against a range of kv rows.
+// Row r of the task is token first_token + r / n_heads of head first_head + r % n_heads.
+struct TiledTask {
+  const Inputs* in = nullptr;
+  const Outputs* out = nullptr;
+  KvHead kv;
+  size_t batch = 0;
+  size_t first_head = 0;
+  size_t n_heads = 1;
+  size_t first_token = 0;
+  size_t n_tokens = 1;
+  KvRange kv_rows;   // begins at a multiple of kPanelRows
+  size_t tile = 16;  // kv rows per step, a multiple of kPanelRows
+  // Null: results are final and go to `out`. Else the partial result of these kv rows goes here, [rows,
+  // head_dim + 2]: the weighted sum, the maximum of the scores (base 2) and the sum of 2^(score - maximum).
+  float* partial = nullptr;
+  std::byte* scratch = nullptr;  // TaskScratch(...).bytes, aligned to a cache line
+
+  size_t rows() const { return n_tokens * n_heads; }
+};
+
+// How a task divides its scratch; offsets in bytes, all multiples of a cache line. dim is head_dim rounded up
+// to kStripCols.
+struct TaskScratch {
+  size_t q = 0;        // [rows, head_dim] q times scale
+  size_t acc = 0;      // [rows, dim] weighted sums so far
+  size_t row_max = 0;  // [rows]
+  size_t row_sum = 0;  // [rows, kMaxLanes] one partial sum per vector lane
+  size_t seen = 0;     // [rows] KvRange
+  size_t scores = 0;   // [kRowBlock, tile]
+  size_t k = 0;        // [tile / 16, head_dim, 16] the tile's keys as f32 panels
+  size_t v = 0;        // [dim / 16, tile, 16] the tile's values as f32 strips
+  size_t staging = 0;  // [16, head_dim] rows between formats
+  size_t bytes = 0;
+};
+
+constexpr TaskScratch ScratchOf(size_t rows, size_t tile, size_t head_dim) {
+  const size_t dim = (head_dim + kStripCols - 1) / kStripCols * kStripCols;
+  TaskScratch s;
+  const auto place = [&s](size_t bytes) {
+    const size_t at = s.bytes;
+    s.bytes += (bytes + 63) / 64 * 64;
+    return at;
+  };
+  s.q = place(rows * head_dim * sizeof(float));
+  s.acc = place(rows * dim * sizeof(float));
+  s.row_max = place(rows * sizeof(float));
+  s.row_sum = place(rows * kMaxLanes * sizeof(float));
+  s.seen = place(rows * sizeof(KvRange));
+  s.scores = place(kRowBlock * tile * sizeof(float));
+  s.k = place(tile * head_dim * sizeof(float));
+  s.v = place(tile * dim * sizeof(float));
+  s.staging = place(kPanelRows * head_dim * sizeof(float));
+  return s;
 }
+
+struct OutputRow {
+  size_t batch, token, head;
+};
+
+// Divides the weighted sum acc [head_dim] of one row by `sum` and writes it, and its log-sum-exp, in the
+// formats of `out`; zeros and -inf where the sum is 0. row_max is in base 2. Overwrites acc.
+void WriteOutputRow(const Shape& shape, const Outputs& out, OutputRow row, float row_max, float sum,
+                    float* acc) noexcept;
+
+// Runs one task on the best instruction set this process may use. No threads, no allocation.
+void RunTiledTask(const TiledTask& task) noexcept;
+
+// Runs a checked problem. `*tile` becomes the kv rows per step. Falls back (cause kMemory) only when the
+// scratch cannot be had. Precondition: head_dim <= kMaxTiledHeadDim and no weights asked for.
+PathOutcome AttendTiled(const Inputs& in, const Outputs& out, const Options& options, Workspace& workspace,
+                        size_t* tile);
+
 }  // namespace qwen3vl::attention
