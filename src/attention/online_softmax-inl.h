@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Vector parts of the softmax: 2^x, tanh for the softcap, and one step of the online softmax on a row of
-// scores (Milakov and Gimelshein 2018, algorithm 3). Scores are in base 2: log2(e) is folded into the scale.
+// scores (Milakov and Gimelshein 2018, algorithm 3). A score times the task's factor is an exponent of 2; the
+// factor is applied to the distance from the maximum, so that large scores lose nothing by it.
 
 // Per-target include guard.
 #if defined(QWEN3VL_ATTENTION_ONLINE_SOFTMAX_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -61,13 +62,13 @@ HWY_INLINE V Tanh(D d, V x) {
 // One row's state between tiles.
 struct RowState {
   float* row_max;  // largest score so far, kHidden before the first
-  float* row_sum;  // [lanes] partial sums of 2^(score - row_max)
+  float* row_sum;  // [lanes] partial sums of 2^((score - row_max) * factor)
 };
 
-// Turns `n` scores (a multiple of the lanes) into weights 2^(score - maximum so far) and updates the state.
-// Returns the factor by which what was summed up before must be multiplied.
+// Turns `n` scores (a multiple of the lanes) into weights 2^((score - maximum so far) * factor) and updates
+// the state. Returns what earlier sums must be multiplied by.
 template <class D>
-HWY_INLINE float SoftmaxStep(D d, float* HWY_RESTRICT scores, size_t n, RowState state) {
+HWY_INLINE float SoftmaxStep(D d, float* HWY_RESTRICT scores, size_t n, float factor, RowState state) {
   using V = hn::Vec<D>;
   V max0 = hn::Set(d, kHidden), max1 = max0;
   size_t i = 0;
@@ -80,25 +81,23 @@ HWY_INLINE float SoftmaxStep(D d, float* HWY_RESTRICT scores, size_t n, RowState
 
   float alpha = 1.0f;
   if (tile_max > *state.row_max) {
-    alpha = std::exp2(*state.row_max - tile_max);
+    alpha = std::exp2((*state.row_max - tile_max) * factor);
     *state.row_max = tile_max;
   }
   // While nothing has been seen every score is -inf: any finite base gives weights of 0 without inf - inf.
   const V base = hn::Set(d, *state.row_max == kHidden ? 0.0f : *state.row_max);
+  const V scale = hn::Set(d, factor);
+  const auto weight = [&](size_t at) HWY_ATTR {
+    const V w = Exp2(d, hn::Mul(hn::Sub(hn::LoadU(d, scores + at), base), scale));
+    hn::StoreU(w, d, scores + at);
+    return w;
+  };
   V sum0 = hn::Zero(d), sum1 = sum0;
   for (i = 0; i + 2 * hn::Lanes(d) <= n; i += 2 * hn::Lanes(d)) {
-    const V w0 = Exp2(d, hn::Sub(hn::LoadU(d, scores + i), base));
-    const V w1 = Exp2(d, hn::Sub(hn::LoadU(d, scores + i + hn::Lanes(d)), base));
-    hn::StoreU(w0, d, scores + i);
-    hn::StoreU(w1, d, scores + i + hn::Lanes(d));
-    sum0 = hn::Add(sum0, w0);
-    sum1 = hn::Add(sum1, w1);
+    sum0 = hn::Add(sum0, weight(i));
+    sum1 = hn::Add(sum1, weight(i + hn::Lanes(d)));
   }
-  if (i < n) {
-    const V w = Exp2(d, hn::Sub(hn::LoadU(d, scores + i), base));
-    hn::StoreU(w, d, scores + i);
-    sum0 = hn::Add(sum0, w);
-  }
+  if (i < n) sum0 = hn::Add(sum0, weight(i));
   const V before = hn::LoadU(d, state.row_sum);
   hn::StoreU(hn::MulAdd(before, hn::Set(d, alpha), hn::Add(sum0, sum1)), d, state.row_sum);
   return alpha;

@@ -150,6 +150,7 @@ TiledTask TaskAt(const Inputs& in, const Outputs& out, const Cut& cut, size_t in
 // apart.
 void MergeAndWrite(const TiledTask& task, float* partial, size_t split_stride, size_t splits) noexcept {
   const size_t head_dim = task.in->shape.head_dim;
+  const float factor = ScoreFactor(*task.in);
   for (size_t r = 0; r < task.rows(); ++r) {
     float* first = partial + r * (head_dim + 2);
     float row_max = -std::numeric_limits<float>::infinity();
@@ -157,19 +158,20 @@ void MergeAndWrite(const TiledTask& task, float* partial, size_t split_stride, s
     float sum = 0;
     for (size_t s = 0; s < splits; ++s) {
       float* part = first + s * split_stride;
-      const float weight = part[head_dim + 1] == 0 ? 0.0f : std::exp2(part[head_dim] - row_max);
+      const float weight = part[head_dim + 1] == 0 ? 0.0f : std::exp2((part[head_dim] - row_max) * factor);
       sum += weight * part[head_dim + 1];
       for (size_t d = 0; d < head_dim; ++d) first[d] = (s == 0 ? 0.0f : first[d]) + weight * part[d];
     }
     const OutputRow row{task.batch, task.first_token + r / task.n_heads, task.first_head + r % task.n_heads};
-    WriteOutputRow(task.in->shape, *task.out, row, row_max, sum, first);
+    WriteOutputRow(*task.in, *task.out, row, row_max, sum, first);
   }
 }
 
 }  // namespace
 
-void WriteOutputRow(const Shape& shape, const Outputs& out, OutputRow row, float row_max, float sum,
+void WriteOutputRow(const Inputs& in, const Outputs& out, OutputRow row, float row_max, float sum,
                     float* acc) noexcept {
+  const Shape& shape = in.shape;
   constexpr double kLn2 = 0.69314718055994531;
   const bool empty = sum == 0;
   const float inverse = empty ? 0.0f : 1.0f / sum;
@@ -179,8 +181,8 @@ void WriteOutputRow(const Shape& shape, const Outputs& out, OutputRow row, float
   EncodeRow(out.out_format, acc, shape.head_dim,
             static_cast<std::byte*>(out.out) + hw::RowBytes(out.out_format, element));
   if (!out.lse) return;
-  const double lse =
-      empty ? -std::numeric_limits<double>::infinity() : kLn2 * (row_max + std::log2(double{sum}));
+  const double lse = empty ? -std::numeric_limits<double>::infinity()
+                           : kLn2 * (double{row_max} * ScoreFactor(in) + std::log2(double{sum}));
   out.lse[(row.batch * shape.n_heads + row.head) * shape.q_len + row.token] = static_cast<float>(lse);
 }
 

@@ -3,6 +3,7 @@
 // on vectors (tiled_simd.cc).
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 
 #include "attention/attention.h"
@@ -31,6 +32,16 @@ struct KvHead {
   const uint16_t* v_scales = nullptr;
 };
 
+// A score as the tiled path keeps it, times this, is an exponent of 2. Plain products keep their size until
+// the maximum is subtracted; where a softcap or a bias comes in between, scores are brought to base 2 before.
+inline float ScoreFactor(const Inputs& in) {
+  constexpr float kLog2E = 1.44269504f;
+  if (in.softcap > 0 || in.mask.bias) return 1.0f;
+  const float scale =
+      in.scale != 0 ? std::abs(in.scale) : 1.0f / std::sqrt(static_cast<float>(in.shape.head_dim));
+  return scale * kLog2E;
+}
+
 // Some tokens of some query heads that read one key/value head, against a range of kv rows.
 // Row r of the task is token first_token + r / n_heads of head first_head + r % n_heads.
 struct TiledTask {
@@ -45,7 +56,7 @@ struct TiledTask {
   KvRange kv_rows;   // begins at a multiple of kPanelRows
   size_t tile = 16;  // kv rows per step, a multiple of kPanelRows
   // Null: results are final and go to `out`. Else the partial result of these kv rows goes here, [rows,
-  // head_dim + 2]: the weighted sum, the maximum of the scores (base 2) and the sum of 2^(score - maximum).
+  // head_dim + 2]: the weighted sum, the maximum of the scores and the sum of 2^((score - maximum) * factor).
   float* partial = nullptr;
   std::byte* scratch = nullptr;  // TaskScratch(...).bytes, aligned to a cache line
 
@@ -55,7 +66,7 @@ struct TiledTask {
 // How a task divides its scratch; offsets in bytes, all multiples of a cache line. dim is head_dim rounded up
 // to kStripCols.
 struct TaskScratch {
-  size_t q = 0;        // [rows, head_dim] q times scale
+  size_t q = 0;        // [rows, head_dim] q, scaled as ScoreFactor asks
   size_t acc = 0;      // [rows, dim] weighted sums so far
   size_t row_max = 0;  // [rows]
   size_t row_sum = 0;  // [rows, kMaxLanes] one partial sum per vector lane
@@ -92,8 +103,8 @@ struct OutputRow {
 };
 
 // Divides the weighted sum acc [head_dim] of one row by `sum` and writes it, and its log-sum-exp, in the
-// formats of `out`; zeros and -inf where the sum is 0. row_max is in base 2. Overwrites acc.
-void WriteOutputRow(const Shape& shape, const Outputs& out, OutputRow row, float row_max, float sum,
+// formats of `out`; zeros and -inf where the sum is 0. Overwrites acc.
+void WriteOutputRow(const Inputs& in, const Outputs& out, OutputRow row, float row_max, float sum,
                     float* acc) noexcept;
 
 // Runs one task on the best instruction set this process may use. No threads, no allocation.

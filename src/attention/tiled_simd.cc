@@ -41,7 +41,14 @@ class TaskRun {
         rows_(task.rows()),
         bits_(ScratchOf(rows_, task.tile, head_dim_)) {
     const float scale = in_.scale != 0 ? in_.scale : 1.0f / std::sqrt(static_cast<float>(head_dim_));
-    q_scale_ = in_.softcap > 0 ? scale / in_.softcap : scale * kLog2E;
+    if (in_.softcap > 0) {
+      q_scale_ = scale / in_.softcap;
+    } else if (in_.mask.bias) {
+      q_scale_ = scale * kLog2E;
+    } else {
+      q_scale_ = scale < 0 ? -1.0f : 1.0f;  // the rest of the scale is in score_factor_
+    }
+    score_factor_ = ScoreFactor(in_);
   }
 
   void Run() {
@@ -189,7 +196,7 @@ class TaskRun {
     float alpha[kRowBlock];
     for (size_t r = 0; r < count; ++r) {
       MaskRow(row + r, Scores(r), computed, first);
-      alpha[r] = SoftmaxStep(FloatTag(), Scores(r) + computed.begin, computed.size(),
+      alpha[r] = SoftmaxStep(FloatTag(), Scores(r) + computed.begin, computed.size(), score_factor_,
                              {RowMax() + row + r, RowSum(row + r)});
     }
 
@@ -245,8 +252,7 @@ class TaskRun {
 
   void WriteResult() const {
     for (size_t r = 0; r < rows_; ++r)
-      WriteOutputRow(in_.shape, *task_.out, {task_.batch, Token(r), Head(r)}, RowMax()[r], SumOfRow(r),
-                     Acc(r));
+      WriteOutputRow(in_, *task_.out, {task_.batch, Token(r), Head(r)}, RowMax()[r], SumOfRow(r), Acc(r));
   }
 
   const TiledTask& task_;
@@ -256,6 +262,7 @@ class TaskRun {
   size_t rows_;
   TaskScratch bits_;
   float q_scale_;
+  float score_factor_;
 };
 
 }  // namespace

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every path on every instruction set against float64, over the case table.
+#include "attention/attention.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "hw/cpu_info.h"
+#include "hw/float16.h"
+#include "support/attention_cases.h"
+#include "support/near.h"
+
+namespace qwen3vl::attention {
+namespace {
+
+using test::AttentionCase;
+using test::AttentionTensors;
+
+// Relative in the norm, from the design's numbers: float32 path 2e-6; caches that round 1e-3 (f16), 1e-2
+// (bf16, 8 mantissa bits, and q8_0).
+constexpr double kFloatTolerance = 2e-6;
+
+struct Result {
+  std::vector<float> out, lse;
+  AttentionReport report;
+};
+
+struct Way {
+  PathRequest request = PathRequest::kTiled;
+  size_t tile = 64;
+  size_t q_rows = 48;
+  size_t threads = 1;
+};
+
+Result RunWay(const Inputs& in, const Way& way, Workspace& workspace) {
+  const Shape& s = in.shape;
+  Result r;
+  r.out.assign(s.batch * s.q_len * s.n_heads * s.head_dim, NAN);
+  r.lse.assign(s.batch * s.n_heads * s.q_len, NAN);
+  Options options;
+  options.request = way.request;
+  options.plan.tile = way.tile;
+  options.plan.q_rows = way.q_rows;
+  options.plan.threads = way.threads;
+  Outputs out;
+  out.out = r.out.data();
+  out.lse = r.lse.data();
+  r.report = Attend(in, out, options, workspace);
+  return r;
+}
+
+// lse is a sum of logarithms: its error is absolute, about that of the scores, 90 * 2^-22 at most here.
+void ExpectLse(const std::vector<float>& found, const std::vector<double>& wanted) {
+  ASSERT_EQ(found.size(), wanted.size());
+  for (size_t i = 0; i < found.size(); ++i) {
+    if (std::isinf(wanted[i])) {
+      EXPECT_EQ(found[i], -INFINITY) << "row " << i;
+    } else {
+      EXPECT_NEAR(found[i], wanted[i], 3e-5) << "row " << i;
+    }
+  }
+}
+
+void ExpectOut(const std::vector<float>& found, const std::vector<double>& wanted, double tolerance) {
+  for (size_t i = 0; i < found.size(); ++i) ASSERT_TRUE(std::isfinite(found[i])) << "element " << i;
+  EXPECT_LE(test::RelativeError(found, wanted), tolerance);
+}
+
+// Selects every instruction set in turn and puts the first one back.
+template <class Body>
+void OnEveryIsa(const Body& body) {
+  const hw::Isa before = hw::SelectedIsa();
+  for (hw::Isa isa : hw::AvailableIsas()) {
+    SCOPED_TRACE(hw::Name(isa));
+    hw::SelectIsa(isa);
+    body();
+  }
+  hw::SelectIsa(before);
+}
+
+class AttentionCaseTest : public testing::TestWithParam<AttentionCase> {};
+
+TEST_P(AttentionCaseTest, StandardMatchesFloat64) {
+  const AttentionTensors t(GetParam());
+  const test::AttentionReference ref = Reference(t, t.k, t.v);
+  Workspace workspace;
+  const Result r = RunWay(t.inputs(), {.request = PathRequest::kStandard, .threads = 2}, workspace);
+  EXPECT_EQ(r.report.used, Path::kStandard);
+  EXPECT_EQ(r.report.cause, FallbackCause::kNone);
+  ExpectOut(r.out, ref.out, kFloatTolerance);
+  ExpectLse(r.lse, ref.lse);
+}
+
+TEST_P(AttentionCaseTest, TiledMatchesFloat64OnEveryIsa) {
+  const AttentionTensors t(GetParam());
+  const test::AttentionReference ref = Reference(t, t.k, t.v);
+  OnEveryIsa([&] {
+    for (const Way& way :
+         {Way{.tile = 16, .q_rows = 5, .threads = 3}, Way{.tile = 64, .q_rows = 48, .threads = 1},
+          Way{.tile = 256, .q_rows = 192, .threads = 2}}) {
+      SCOPED_TRACE("tile " + std::to_string(way.tile));
+      Workspace workspace;
+      const Result r = RunWay(t.inputs(), way, workspace);
+      EXPECT_EQ(r.report.used, Path::kCpuTiled) << r.report.sentence;
+      ExpectOut(r.out, ref.out, kFloatTolerance);
+      ExpectLse(r.lse, ref.lse);
+    }
+  });
+}
+
+TEST_P(AttentionCaseTest, ThreadsLeaveHardlyATraceAndRunsNone) {
+  const AttentionTensors t(GetParam());
+  Workspace workspace;
+  const Result one = RunWay(t.inputs(), {.threads = 1}, workspace);
+  for (size_t threads : {2, 3, 5, 64}) {
+    const Result a = RunWay(t.inputs(), {.threads = threads}, workspace),
+                 b = RunWay(t.inputs(), {.threads = threads}, workspace);
+    EXPECT_EQ(a.out, b.out) << threads << " threads, twice";
+    EXPECT_TRUE(test::AllNear(a.out, one.out, 1e-5))
+        << threads << " threads";  // design: another split of the keys
+  }
+}
+
+struct CacheFormat {
+  hw::Format format;
+  double storage_tolerance;
+};
+
+TEST_P(AttentionCaseTest, CachesMatchFloat64OnEveryIsa) {
+  const AttentionCase& c = GetParam();
+  const Shape& s = c.shape;
+  if (s.batch != 1 || s.kv_len == 0) return;  // a cache holds one sequence; the plain tensors cover the rest
+  const AttentionTensors t(c);
+  const test::AttentionReference exact = Reference(t, t.k, t.v);
+  for (const CacheFormat& f :
+       {CacheFormat{hw::Format::kF32, kFloatTolerance}, CacheFormat{hw::Format::kF16, 1e-3},
+        CacheFormat{hw::Format::kBF16, 1e-2}, CacheFormat{hw::Format::kQ8_0, 1e-2}}) {
+    if (f.format == hw::Format::kQ8_0 && s.head_dim % 32 != 0) continue;  // no such cache: see KvCache
+    SCOPED_TRACE(hw::Name(f.format));
+    KvCache cache({.n_layers = 1,
+                   .n_kv_heads = s.n_kv_heads,
+                   .head_dim = s.head_dim,
+                   .capacity = s.kv_len + 3,
+                   .format = f.format});
+    const size_t width = s.n_kv_heads * s.head_dim;
+    cache.Append(0, {t.k.data(), s.kv_len, width}, {t.v.data(), s.kv_len, width});
+    // What the cache holds is what the kernel is judged by; what storing loses is judged apart.
+    std::vector<float> k(t.k.size()), v(t.v.size());
+    for (size_t pos = 0; pos < s.kv_len; ++pos)
+      for (size_t h = 0; h < s.n_kv_heads; ++h) {
+        cache.ReadK(0, h, pos, &k[(pos * s.n_kv_heads + h) * s.head_dim]);
+        cache.ReadV(0, h, pos, &v[(pos * s.n_kv_heads + h) * s.head_dim]);
+      }
+    const test::AttentionReference stored = Reference(t, k, v);
+    Inputs in = t.inputs();
+    in.cache = &cache.layer(0);
+    OnEveryIsa([&] {
+      Workspace workspace;
+      for (PathRequest request : {PathRequest::kTiled, PathRequest::kStandard}) {
+        const Result r = RunWay(in, {.request = request, .tile = 32, .q_rows = 24, .threads = 2}, workspace);
+        ExpectOut(r.out, stored.out, kFloatTolerance);
+        ExpectLse(r.lse, stored.lse);
+        // Near +-90 a rounded key moves a score by more than one, so there only the kernel's own error is
+        // bounded.
+        if (c.amplitude <= 2 && f.format != hw::Format::kQ8_0 && f.format != hw::Format::kBF16) {
+          EXPECT_LE(test::RelativeError(r.out, exact.out), f.storage_tolerance);
+        }
+      }
+    });
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Table, AttentionCaseTest, testing::ValuesIn(test::AttentionCases()),
+                         [](const auto& param_info) { return std::string(param_info.param.name); });
+
+// The design's numbers for rounded caches hold for activations of ordinary size: normalised heads, scores of
+// a few units.
+TEST(AttentionCache, RoundedFormatsStayWithinTheirBounds) {
+  const AttentionCase c{.name = "", .shape = {1, 16, 512, 8, 2, 128}, .causal = true, .amplitude = 1};
+  const AttentionTensors t(c);
+  const test::AttentionReference exact = Reference(t, t.k, t.v);
+  for (const CacheFormat& f : {CacheFormat{hw::Format::kF16, 1e-3}, CacheFormat{hw::Format::kQ8_0, 1e-2}}) {
+    KvCache cache({.n_layers = 1, .n_kv_heads = 2, .head_dim = 128, .capacity = 512, .format = f.format});
+    cache.Append(0, {t.k.data(), 512, 256}, {t.v.data(), 512, 256});
+    Inputs in = t.inputs();
+    in.cache = &cache.layer(0);
+    Workspace workspace;
+    EXPECT_LE(test::RelativeError(RunWay(in, {}, workspace).out, exact.out), f.storage_tolerance)
+        << hw::Name(f.format);
+  }
+}
+
+TEST(Attention, HalfPrecisionAtTheBoundary) {
+  const AttentionCase c{.name = "", .shape = {1, 20, 30, 4, 2, 64}, .causal = true};
+  const AttentionTensors t(c);
+  const test::AttentionReference ref = Reference(t, t.k, t.v);
+  for (hw::Format format : {hw::Format::kF16, hw::Format::kBF16}) {
+    const auto narrow = [&](const std::vector<float>& x) {
+      std::vector<uint16_t> bits(x.size());
+      for (size_t i = 0; i < x.size(); ++i)
+        bits[i] = format == hw::Format::kF16 ? hw::ToF16(x[i]).bits : hw::ToBF16(x[i]).bits;
+      return bits;
+    };
+    const std::vector<uint16_t> q = narrow(t.q), k = narrow(t.k), v = narrow(t.v);
+    Inputs in = t.inputs();
+    in.q.data = q.data(), in.k.data = k.data(), in.v.data = v.data();
+    in.q.format = in.k.format = in.v.format = format;
+    std::vector<uint16_t> bits(t.q.size());
+    Outputs out;
+    out.out = bits.data();
+    out.out_format = format;
+    Options options;
+    options.request = PathRequest::kTiled;
+    Workspace workspace;
+    EXPECT_EQ(Attend(in, out, options, workspace).used, Path::kCpuTiled);
+    std::vector<float> found(bits.size());
+    for (size_t i = 0; i < bits.size(); ++i)
+      found[i] = format == hw::Format::kF16 ? hw::ToFloat(hw::F16{bits[i]}) : hw::ToFloat(hw::BF16{bits[i]});
+    // Half a unit in the last place of the output: 2^-12 (f16), 2^-9 (bf16); inputs are exact in both.
+    EXPECT_LE(test::RelativeError(found, ref.out), format == hw::Format::kF16 ? 0x1p-12 : 0x1p-9);
+  }
+}
+
+TEST(Attention, UnalignedTensorsGiveTheSame) {
+  const AttentionCase c{.name = "", .shape = {1, 19, 37, 4, 2, 72}, .causal = true};
+  const AttentionTensors t(c);
+  const auto shifted = [](const std::vector<float>& x) {
+    std::vector<std::byte> bytes(x.size() * sizeof(float) + 1);
+    std::memcpy(bytes.data() + 1, x.data(), x.size() * sizeof(float));
+    return bytes;
+  };
+  const std::vector<std::byte> q = shifted(t.q), k = shifted(t.k), v = shifted(t.v);
+  Inputs in = t.inputs();
+  in.q.data = q.data() + 1, in.k.data = k.data() + 1, in.v.data = v.data() + 1;
+  Workspace workspace;
+  EXPECT_EQ(RunWay(in, {}, workspace).out, RunWay(t.inputs(), {}, workspace).out);
+}
+
+TEST(Attention, ScratchIsConstantInLengthAndAtMostOneMebibyteAThread) {
+  std::vector<size_t> bytes;
+  for (size_t n : {512, 2048, 8192}) {
+    const AttentionCase c{.name = "", .shape = {1, 64, n, 4, 1, 128}, .causal = true};
+    const AttentionTensors t(c);
+    Workspace workspace;
+    RunWay(t.inputs(), {.tile = 256, .q_rows = 192}, workspace);
+    bytes.push_back(workspace.bytes());
+  }
+  EXPECT_EQ(bytes[0], bytes[1]);
+  EXPECT_EQ(bytes[1], bytes[2]);
+  EXPECT_LE(bytes[2], size_t{1} << 20);
+}
+
+}  // namespace
+}  // namespace qwen3vl::attention
