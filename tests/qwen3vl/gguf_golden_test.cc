@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// GGUF files written by llama.cpp against its own logits and against the float64 reference on the dequantised
+// weights (tests/data/README.md). Limits are those of the recordings: 1e-4 absolute with float activations;
+// with 8-bit activations a relative norm of at most 1.5 times llama.cpp's own.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "qwen3vl/qwen3vl.h"
+#include "support/golden_model.h"
+#include "support/near.h"
+
+namespace qwen3vl {
+namespace {
+
+struct QuantizedFile {
+  const char* name;       // of the case
+  const char* file;       // of the model
+  double llamacpp_error;  // relative norm of llama.cpp's logits, worst of the three sequences
+};
+
+void PrintTo(const QuantizedFile& f, std::ostream* os) { *os << f.name; }
+
+constexpr QuantizedFile kFiles[] = {
+    {"tiny-q-q8_0", "tiny-q-q8_0.gguf", 0.018},
+    {"tiny-q-q6_k", "tiny-q-q6_k.gguf", 0.026},
+    {"tiny-q-q5_k_m", "tiny-q-q5_k_m.gguf", 0.026},
+    {"tiny-q-q5_1", "tiny-q-q5_1.gguf", 0.018},
+    {"tiny-q-q4_k_m", "tiny-q-q4_k_m.gguf", 0.026},
+    {"tiny-q-q4_0", "tiny-q-q4_0.gguf", 0.018},
+    {"tiny-q-iq4_nl", "tiny-q-iq4_nl.gguf", 0.019},
+    {"tiny-q-iq4_xs", "tiny-q-iq4_xs.gguf", 0.026},
+    {"tiny-q-q3_k_m", "tiny-q-q3_k_m.gguf", 0.026},
+    {"tiny-q-q2_k", "tiny-q-q2_k.gguf", 0.026},
+    {"tiny-moe-q4_k_m", "tiny-moe-q4_k_m.gguf", 0.024},
+    {"tiny-q-q4_1", "tiny-q-q4_1-split-00001-of-00002.gguf", 0.019},
+    {"tiny-q-q5_0", "tiny-q-q5_0-fused-qkv.gguf", 0.018},
+};
+
+std::string ModelPath(const std::string& file) { return test::DataPath("gguf/models/" + file); }
+
+SessionOptions Options() { return {.threads = 2, .context = 512, .kv_type = KvType::kF32}; }
+
+// Logits of the last `rows` positions.
+std::vector<float> Logits(const Model& model, std::span<const int32_t> ids, bool exact, size_t rows) {
+  test::TracedRun run;
+  SessionOptions options = Options();
+  options.exact = exact;
+  options.trace = test::CollectInto(run);
+  Session(model, options).Complete(ids, {}, {}, {.max_tokens = 0});
+  const test::TracedTensor& logits = run.tensors.at("logits");
+  return {logits.floats.end() - static_cast<std::ptrdiff_t>(rows * logits.shape[1]), logits.floats.end()};
+}
+
+class QuantizedModelTest : public testing::TestWithParam<QuantizedFile> {};
+
+TEST_P(QuantizedModelTest, LogitsAsNearToTheReferenceAsTheFormatAllows) {
+  const QuantizedFile& f = GetParam();
+  if (!test::DataExists(std::string("gguf/models/") + f.file))
+    GTEST_SKIP() << f.file << " is only in the complete recordings";
+  const test::GoldenFile golden("gguf/cases/" + std::string(f.name) + ".safetensors");
+  const Model model = Model::Load(ModelPath(f.file));
+  for (const std::string sequence : {"one", "short", "long"}) {
+    SCOPED_TRACE(sequence);
+    const std::vector<int32_t> ids = golden[sequence + ".input_ids"].Ints();
+    const test::GoldenTensor& reference = golden[sequence + ".logits_reference"];
+    const std::vector<float> wanted = reference.Floats();
+    EXPECT_TRUE(test::AllNear(Logits(model, ids, /*exact=*/true, reference.shape[0]), wanted,
+                              reference.shape[1], 1e-4));
+    const std::vector<float> fast = Logits(model, ids, /*exact=*/false, reference.shape[0]);
+    EXPECT_LE(test::RelativeError(fast, wanted), 1.5 * f.llamacpp_error);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, QuantizedModelTest, testing::ValuesIn(kFiles), [](const auto& param_info) {
+  std::string name = param_info.param.name;
+  std::ranges::replace(name, '-', '_');
+  return name;
+});
+
+TEST(GgufGolden, AnyPartNamesTheWhole) {
+  const test::GoldenFile golden("gguf/cases/tiny-q-q4_1.safetensors");
+  const std::vector<int32_t> ids = golden["short.input_ids"].Ints();
+  const Model first = Model::Load(ModelPath("tiny-q-q4_1-split-00001-of-00002.gguf"));
+  const Model second = Model::Load(ModelPath("tiny-q-q4_1-split-00002-of-00002.gguf"));
+  EXPECT_EQ(Logits(first, ids, true, 7), Logits(second, ids, true, 7));
+}
+
+// The BF16 text file and the folder hold the same weights, so they must give the same logits to the last bit.
+TEST(GgufGolden, SameAnswerAsTheFolderOfTheSameWeights) {
+  for (const std::string name : {"tiny-b", "tiny-moe"}) {
+    SCOPED_TRACE(name);
+    const Model folder = Model::Load(test::DataPath("models/" + name)),
+                file = Model::Load(ModelPath(name + "-bf16.gguf"));
+    for (const test::GoldenCase& c : test::GoldenCases(name)) {
+      if (!c.entry["images"].empty() || !c.entry["videos"].empty()) continue;
+      const std::vector<int32_t> ids = c.entry["input_ids"];
+      EXPECT_EQ(Logits(file, ids, false, 1), Logits(folder, ids, false, 1)) << c.name();
+    }
+  }
+}
+
+struct VisionFile {
+  const char* file;
+  const char* text;
+  const char* model;
+  const char* picture_case;
+  size_t min_tokens, max_tokens;  // the limits that the case was made with; not in the file
+  double limit;                   // absolute, or relative norm for the 8-bit file
+};
+
+TEST(GgufGolden, FeaturesAndAnswerAsTheReference) {
+  for (const VisionFile& v :
+       {VisionFile{"mmproj-tiny-moe-f16.gguf", "tiny-moe-bf16.gguf", "tiny-moe", "image_wide", 4, 64, 3e-5},
+        VisionFile{"mmproj-tiny-b-f16.gguf", "tiny-b-bf16.gguf", "tiny-b", "image_wide", 0, 0, 3e-5},
+        VisionFile{"mmproj-tiny-b-f16.gguf", "tiny-b-bf16.gguf", "tiny-b", "image_tall", 0, 0, 3e-5}}) {
+    SCOPED_TRACE(std::string(v.file) + " " + v.picture_case);
+    if (!test::DataExists(std::string("gguf/models/") + v.file))
+      continue;  // only in the complete recordings; one file is always here
+    const Model model = Model::Load(ModelPath(v.text), {.mmproj = ModelPath(v.file)});
+    test::TracedRun run;
+    SessionOptions options = Options();
+    options.min_image_tokens = v.min_tokens;
+    options.max_image_tokens = v.max_tokens;
+    options.trace = test::CollectInto(run);
+    Session session(model, options);
+    for (const test::GoldenCase& c : test::GoldenCases(v.model)) {
+      if (c.name() != v.picture_case) continue;
+      const std::vector<int32_t> ids = c.entry["input_ids"];
+      const Reply reply =
+          session.Complete(ids, test::CasePictures(c), {},
+                           {.max_tokens = 16, .sampling = SamplingOptions{}, .ignore_end = true});
+      EXPECT_EQ(reply.ids, c.entry["greedy_tokens"].get<std::vector<int32_t>>());
+      const test::GoldenFile golden("gguf/cases/" + std::string(v.file, strlen(v.file) - 5) + "." +
+                                    v.picture_case + ".safetensors");
+      const test::GoldenTensor& wanted = golden["embeddings_reference"];
+      // One row a token: main features, then those of every deepstack layer.
+      const size_t dim = run.tensors.at("vision.merger").shape[1], parts = wanted.shape[1] / dim;
+      const std::vector<float> want = wanted.Floats();
+      for (size_t part = 0; part < parts; ++part) {
+        const test::TracedTensor& found =
+            run.tensors.at(part == 0 ? "vision.merger" : "vision.deepstack." + std::to_string(part - 1));
+        std::vector<float> column;
+        for (size_t row = 0; row < wanted.shape[0]; ++row)
+          column.insert(column.end(), &want[row * wanted.shape[1] + part * dim],
+                        &want[row * wanted.shape[1] + (part + 1) * dim]);
+        EXPECT_TRUE(test::AllNear(found.floats, column, dim, v.limit)) << "part " << part;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace qwen3vl
