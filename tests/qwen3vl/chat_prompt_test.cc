@@ -57,6 +57,11 @@ ChatMessage MessageOf(const ordered_json& item) {
   return message;
 }
 
+ChatTemplate TemplateOf(const std::string& name) {
+  if (name == "qwen3") return ChatTemplate::kQwen3;
+  return name == "qwen3vl" ? ChatTemplate::kQwen3VlInstruct : ChatTemplate::kQwen3VlThinking;
+}
+
 struct RecordedChat {
   std::string id, rendered;
   ChatTemplate which;
@@ -70,12 +75,11 @@ std::vector<RecordedChat> RecordedChats() {
   std::istringstream lines(test::ReadFile(test::DataPath("tokenizer/chat.jsonl")));
   for (std::string text; std::getline(lines, text);) {
     const ordered_json line = ordered_json::parse(text);
-    RecordedChat chat{
-        .id = line["id"],
-        .rendered = line["rendered"],
-        .which = line["template"] == "qwen3" ? ChatTemplate::kQwen3 : ChatTemplate::kQwen3VlInstruct,
-        .messages = {},
-        .options = {}};
+    RecordedChat chat{.id = line["id"],
+                      .rendered = line["rendered"],
+                      .which = TemplateOf(line["template"]),
+                      .messages = {},
+                      .options = {}};
     for (const auto& message : line["messages"]) chat.messages.push_back(MessageOf(message));
     const ordered_json& options = line["options"];
     chat.options.add_generation_prompt = options.value("add_generation_prompt", false);
