@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qwen3vl/bench/layer.h"
+
+#include <algorithm>
+
+#include "hw/cpu_info.h"
+#include "qwen3vl/bench/linear_case.h"
+#include "qwen3vl/error.h"
+
+namespace qwen3vl::bench {
+namespace {
+
+constexpr size_t kDecodeContext = 4096;
+constexpr size_t kStreamedTokens = 4;  // products of so few rows are bound by reading the weights
+
+using Formats = std::vector<hw::Format>;
+
+bool IsKvFormat(hw::Format f) {
+  return f == hw::Format::kF32 || f == hw::Format::kF16 || f == hw::Format::kBF16 || f == hw::Format::kQ8_0;
+}
+
+const char* OptionName(attention::PathRequest path) {
+  return path == attention::PathRequest::kStandard ? "standard" : "tiled";
+}
+
+class LayerRun {
+ public:
+  LayerRun(const LayerOptions& options, const MeasureOptions& measure, PeakMeter* peaks,
+           const std::function<void(const Row&)>& sink)
+      : options_(options),
+        measure_(measure),
+        peaks_(peaks),
+        sink_(sink),
+        threads_(ThreadsOrDefault(options.threads)) {}
+
+  void Run(const Preset& preset) {
+    Prefill(preset);
+    Decode(preset);
+    Linears(preset);
+    RowWise(preset);
+  }
+  bool ran() const { return ran_; }
+
+ private:
+  bool Wanted(const std::string& layer) const {
+    return options_.kinds.empty() || std::ranges::any_of(options_.kinds, [&](const std::string& kind) {
+             return layer == kind || layer.starts_with(kind + ".");
+           });
+  }
+
+  std::string Command(const Preset& preset, const std::string& layer, const std::string& rest) const {
+    return options_.command + " --preset " + std::string(preset.name) + " --kind " + layer + rest +
+           " --threads " + std::to_string(threads_) + options_.command_tail;
+  }
+
+  Row NewRow(const Preset& preset, const std::string& layer, const std::string& rest) const {
+    Row row;
+    row.layer = layer;
+    row.preset = preset.name;
+    row.command = Command(preset, layer, rest);
+    return row;
+  }
+
+  void Take(std::vector<Variant>& variants) {
+    if (variants.empty()) return;
+    ran_ = true;
+    for (const Row& row : Measure(variants, measure_, peaks_)) sink_(row);
+    variants.clear();
+  }
+
+  // All paths on all formats of one problem, measured together.
+  void Attention(const Preset& preset, const std::string& layer, AttentionProblem problem,
+                 const Formats& formats) {
+    std::vector<Variant> variants;
+    std::vector<attention::PathRequest> paths = options_.paths;
+    if (paths.empty()) paths = {attention::PathRequest::kTiled, attention::PathRequest::kStandard};
+    const bool decode = problem.q_len == 1;
+    for (const hw::Format format : formats) {
+      problem.kv_format = format;
+      problem.cache =
+          decode || (preset.attention.causal && problem.shape.batch == 1 && format != hw::Format::kF32);
+      problem.threads = threads_;
+      problem.layers = 1;
+      if (decode && options_.cold)
+        problem.layers = CopiesBeyondCache(static_cast<size_t>(AttentionBytes(problem)));
+      const auto data = std::make_shared<AttentionData>(problem);
+      for (const attention::PathRequest path : paths) {
+        if (path == attention::PathRequest::kStandard &&
+            AttentionFlop(problem) * static_cast<double>(problem.layers) > options_.max_standard_flop)
+          continue;
+        std::string rest = (decode ? " --contexts " : " --lengths ") + std::to_string(problem.kv_len) +
+                           " --dtype " + std::string(hw::Name(format)) + " --path " + OptionName(path);
+        if (options_.tile) rest += " --tile " + std::to_string(options_.tile);
+        if (options_.q_rows) rest += " --q-rows " + std::to_string(options_.q_rows);
+        variants.push_back(MakeAttentionVariant(data, {path, PlanFor(problem, options_), options_.check_rows},
+                                                NewRow(preset, layer, rest)));
+      }
+    }
+    Take(variants);
+  }
+
+  Formats KvFormats(const Formats& usual) const {
+    if (options_.formats.empty()) return usual;
+    Formats formats;
+    std::ranges::copy_if(options_.formats, std::back_inserter(formats), IsKvFormat);
+    return formats;
+  }
+
+  void Prefill(const Preset& preset) {
+    if (!Wanted("attention.prefill")) return;
+    const bool cached = preset.attention.causal && preset.attention.batch == 1;
+    const Formats usual = cached ? Formats{hw::Format::kF32, hw::Format::kF16} : Formats{hw::Format::kF32};
+    for (const size_t length : OrElse(options_.lengths, {preset.attention.length}))
+      Attention(preset, "attention.prefill", {.shape = preset.attention, .q_len = length, .kv_len = length},
+                KvFormats(usual));
+  }
+
+  void Decode(const Preset& preset) {
+    if (!Wanted("attention.decode") || !preset.attention.causal) return;
+    for (const size_t context : OrElse(options_.contexts, {kDecodeContext}))
+      Attention(preset, "attention.decode", {.shape = preset.attention, .q_len = 1, .kv_len = context},
+                KvFormats({hw::Format::kF16, hw::Format::kQ8_0}));
+  }
+
+  void Linears(const Preset& preset) {
+    const bool text = preset.norm == NormKind::kRms;
+    Formats formats = options_.formats;
+    if (formats.empty())
+      formats = text ? Formats{hw::Format::kF16, hw::Format::kQ8_0, hw::Format::kQ4_K, hw::Format::kQ6_K}
+                     : Formats{hw::Format::kF16};
+    std::vector<size_t> usual = {preset.attention.batch * preset.attention.length};
+    if (text) usual.insert(usual.begin(), 1);
+    for (const LinearShape& shape : preset.linear) {
+      const std::string layer = std::string("linear.") + shape.name;
+      if (!Wanted(layer)) continue;
+      for (const size_t n_tokens : OrElse(options_.tokens, usual))
+        Products(preset, layer, shape, n_tokens, formats);
+    }
+  }
+
+  void Products(const Preset& preset, const std::string& layer, const LinearShape& shape, size_t n_tokens,
+                const Formats& formats) {
+    std::vector<Variant> variants;
+    for (const hw::Format format : formats) {
+      if (shape.inputs % hw::Info(format).block_elements != 0) {
+        if (measure_.note)
+          measure_.note(layer + " " + std::string(preset.name) + ": " + std::to_string(shape.inputs) +
+                        " inputs are no whole blocks of " + std::string(hw::Name(format)) + ", left out");
+        continue;
+      }
+      LinearProblem problem{.shape = shape, .format = format, .n_tokens = n_tokens, .threads = threads_};
+      if (options_.exact) problem.precision = Precision::kExact;
+      if (n_tokens <= kStreamedTokens && options_.cold)
+        problem.copies = CopiesBeyondCache(shape.outputs * hw::RowBytes(format, shape.inputs));
+      const std::string rest = " --tokens " + std::to_string(n_tokens) + " --dtype " +
+                               std::string(hw::Name(format)) + (options_.exact ? " --exact" : "");
+      variants.push_back(MakeLinearVariant(problem, NewRow(preset, layer, rest)));
+    }
+    Take(variants);
+  }
+
+  void RowWise(const Preset& preset) {
+    const size_t length = preset.attention.batch * preset.attention.length;
+    for (const size_t n : OrElse(options_.tokens, {length})) {
+      std::vector<Variant> variants;
+      const std::string rest = " --tokens " + std::to_string(n);
+      if (Wanted("rope") && preset.rope != RopeKind::kNone)
+        variants.push_back(MakeRopeVariant(preset, n, threads_, NewRow(preset, "rope", rest)));
+      if (Wanted("norm"))
+        variants.push_back(MakeNormVariant(preset, n, threads_, NewRow(preset, "norm", rest)));
+      Take(variants);
+    }
+  }
+
+  static std::vector<size_t> OrElse(const std::vector<size_t>& asked, const std::vector<size_t>& usual) {
+    return asked.empty() ? usual : asked;
+  }
+
+  const LayerOptions& options_;
+  const MeasureOptions& measure_;
+  PeakMeter* peaks_;
+  const std::function<void(const Row&)>& sink_;
+  size_t threads_;
+  bool ran_ = false;
+};
+
+}  // namespace
+
+size_t ThreadsOrDefault(size_t asked) { return asked ? asked : hw::ProbeCpu().default_threads; }
+
+hw::TilePlan PlanFor(const AttentionProblem& problem, const LayerOptions& options) {
+  hw::Machine machine{.cpu = hw::ProbeCpu()};
+  machine.free_memory_bytes = machine.cpu.memory_available_bytes;
+  hw::TilePlan plan =
+      hw::ChooseTilePlan(machine,
+                         {.q_len = problem.q_len,
+                          .kv_len = problem.kv_len,
+                          .n_heads = problem.shape.n_heads,
+                          .n_kv_heads = problem.shape.n_kv_heads,
+                          .head_dim = problem.shape.head_dim},
+                         {.tile = options.tile, .threads = ThreadsOrDefault(options.threads)});
+  if (options.q_rows) plan.q_rows = options.q_rows;
+  return plan;
+}
+
+void RunLayers(const LayerOptions& options, const MeasureOptions& measure, PeakMeter* peaks,
+               const std::function<void(const Row&)>& sink) {
+  std::vector<const Preset*> presets;
+  for (const std::string& name : options.presets)
+    for (const Preset* preset : FindPresets(name)) presets.push_back(preset);
+  LayerRun run(options, measure, peaks, sink);
+  for (const Preset* preset : presets) run.Run(*preset);
+  if (!run.ran())
+    throw Error(ErrorCode::kInvalidArgument,
+                "nothing to measure: no layer of these presets fits --kind and --dtype; kinds are "
+                "attention.prefill, attention.decode (causal presets), linear.NAME, rope, norm");
+}
+
+}  // namespace qwen3vl::bench

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// What this machine can do at best, measured in the same process as everything that is compared with it: the
+// rate of float32 multiply-adds of the instruction set in use, and the rate of reading memory.
+#pragma once
+
+#include <cstddef>
+
+#include "hw/aligned_buffer.h"
+#include "hw/parallel.h"
+
+namespace qwen3vl::bench {
+
+struct PeakOptions {
+  size_t threads = 1;
+  size_t read_bytes = 0;   // buffer of the reading rate; 0: four times the last cache, 64 MiB to 1 GiB
+  double seconds = 0.003;  // of one sample of the multiply-add rate
+};
+
+class PeakMeter {
+ public:
+  explicit PeakMeter(const PeakOptions& options);
+
+  // One sample each, on all threads. A multiply-add counts as two operations; where the instruction set has
+  // none (baseline, SSE4) it is a product and a sum.
+  double FmaGflops();
+  double ReadGbs();
+
+  size_t threads() const { return threads_.count; }
+
+ private:
+  hw::Threads threads_;
+  double fma_seconds_;
+  size_t fma_iterations_ = 0;  // a task, found at the first sample on each instruction set
+  int fma_isa_ = -1;
+  hw::AlignedBuffer<float> buffer_;
+};
+
+// The loops themselves, on the instruction set in use. Each returns the operations, or the bytes, it did.
+// `state` [kFmaStates]: what the sums start from and end as (small positive numbers).
+inline constexpr size_t kFmaStates = 12 * 16;
+double RunFma(size_t iterations, float* state) noexcept;
+// Adds up `count` floats, a multiple of 256, into *sum.
+double RunRead(const float* data, size_t count, float* sum) noexcept;
+
+}  // namespace qwen3vl::bench

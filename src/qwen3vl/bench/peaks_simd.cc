@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// The two loops of the peak measurement, once per instruction set.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "qwen3vl/bench/peaks_simd.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+//
+#include "qwen3vl/bench/peaks.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace qwen3vl::bench::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Tag = hn::ScalableTag<float>;
+using Vec = hn::Vec<Tag>;
+
+// 12 independent chains: more than latency times units anywhere, and with two constants they fit 16
+// registers. Values settle at 1: no overflow, no subnormals.
+double Fma(size_t iterations, float* HWY_RESTRICT state) {
+  const Tag d;
+  const size_t n = hn::Lanes(d);
+  const Vec factor = hn::Set(d, 0.5f), term = factor;
+  const auto start = [&](size_t chain) { return hn::LoadU(d, state + chain * n); };
+  Vec a = start(0), b = start(1), c = start(2), e = start(3), f = start(4), g = start(5);
+  Vec h = start(6), i = start(7), j = start(8), k = start(9), l = start(10), m = start(11);
+  for (size_t step = 0; step < iterations; ++step) {
+    a = hn::MulAdd(a, factor, term);
+    b = hn::MulAdd(b, factor, term);
+    c = hn::MulAdd(c, factor, term);
+    e = hn::MulAdd(e, factor, term);
+    f = hn::MulAdd(f, factor, term);
+    g = hn::MulAdd(g, factor, term);
+    h = hn::MulAdd(h, factor, term);
+    i = hn::MulAdd(i, factor, term);
+    j = hn::MulAdd(j, factor, term);
+    k = hn::MulAdd(k, factor, term);
+    l = hn::MulAdd(l, factor, term);
+    m = hn::MulAdd(m, factor, term);
+  }
+  const Vec ends[] = {a, b, c, e, f, g, h, i, j, k, l, m};
+  for (size_t chain = 0; chain < 12; ++chain) hn::StoreU(ends[chain], d, state + chain * n);
+  return 2.0 * 12.0 * static_cast<double>(n) * static_cast<double>(iterations);
+}
+
+double Read(const float* HWY_RESTRICT data, size_t count, float* sum) {
+  const Tag d;
+  const size_t n = hn::Lanes(d);
+  Vec a = hn::Zero(d), b = a, c = a, e = a;
+  for (size_t i = 0; i < count; i += 4 * n) {
+    a = hn::Add(a, hn::LoadU(d, data + i));
+    b = hn::Add(b, hn::LoadU(d, data + i + n));
+    c = hn::Add(c, hn::LoadU(d, data + i + 2 * n));
+    e = hn::Add(e, hn::LoadU(d, data + i + 3 * n));
+  }
+  *sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(a, b), hn::Add(c, e))));
+  return static_cast<double>(count) * sizeof(float);
+}
+
+}  // namespace qwen3vl::bench::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace qwen3vl::bench {
+HWY_EXPORT(Fma);
+HWY_EXPORT(Read);
+
+double RunFma(size_t iterations, float* state) noexcept {
+  return HWY_DYNAMIC_DISPATCH(Fma)(iterations, state);
+}
+double RunRead(const float* data, size_t count, float* sum) noexcept {
+  return HWY_DYNAMIC_DISPATCH(Read)(data, count, sum);
+}
+}  // namespace qwen3vl::bench
+#endif  // HWY_ONCE

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qwen3vl/bench/row.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "qwen3vl/bench/output.h"
+#include "qwen3vl/error.h"
+
+namespace qwen3vl::bench {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+Row MeasuredRow() {
+  Row r;
+  r.layer = "attention.prefill";
+  r.preset = "gpt2";
+  r.shape = {{"q_len", 8}, {"kv_len", 16}};
+  r.length = 16;
+  r.dtype = "f16 cache";
+  r.path = "cpu_tiled";
+  r.tile = 64;
+  r.q_rows = 48;
+  r.plan = "says \"why\", and more";
+  r.threads = 2;
+  r.isa = "avx2";
+  r.samples = {0.25, 0.5, 1};
+  r.stats = Summarize(r.samples);
+  r.flop = 4e9;
+  r.bytes = 2e9;
+  r.formula = "flop: 4";
+  r.tokens = 8;
+  r.scratch_bytes = 4096;
+  r.peaks = Peaks{16, 20, 8, 10};
+  r.accuracy = Accuracy{1e-6, 2e-7, 64, "float64"};
+  r.environment = {"0.1.0", "Release", "GNU 12", "-O3", "Some CPU", 4};
+  r.before.governor = "powersave";
+  r.before.clock_mhz = 2800;
+  r.command = "qwen3vl bench layer --preset gpt2";
+  return r;
+}
+
+Row BareRow() {
+  Row r;
+  r.layer = "rope";
+  r.samples = {2e-6};
+  r.stats = Summarize(r.samples);
+  return r;
+}
+
+size_t Count(const std::string& text, char c) { return static_cast<size_t>(std::ranges::count(text, c)); }
+
+TEST(Row, DerivesRatesAndShares) {
+  const Row r = MeasuredRow();
+  EXPECT_DOUBLE_EQ(r.Gflops().value(), 8);
+  EXPECT_DOUBLE_EQ(r.Gbs().value(), 4);
+  EXPECT_DOUBLE_EQ(r.TokensPerSecond().value(), 16);
+  EXPECT_DOUBLE_EQ(r.FmaShare().value(), 0.5);
+  EXPECT_DOUBLE_EQ(r.ReadShare().value(), 0.5);
+  EXPECT_DOUBLE_EQ(r.BestFmaShare().value(), 0.8);
+}
+
+TEST(Row, WhatIsNotMeasuredIsAbsent) {
+  const Row r = BareRow();
+  EXPECT_FALSE(r.Gflops() || r.Gbs() || r.TokensPerSecond() || r.FmaShare() || r.BestReadShare());
+  EXPECT_THAT(ToJsonLine(r), HasSubstr("\"flop\":null"));
+  EXPECT_THAT(ToJsonLine(r), HasSubstr("\"accuracy\":null"));
+  EXPECT_THAT(Render({r}, OutputFormat::kCsv), HasSubstr("unavailable"));
+}
+
+TEST(Row, ComesBackFromJson) {
+  const std::vector<Row> rows = {MeasuredRow(), BareRow()};
+  EXPECT_EQ(ParseRows(ToJsonDocument(rows), "a"), rows);
+  EXPECT_EQ(ParseRows(Render(rows, OutputFormat::kJsonLines), "a"), rows);
+  EXPECT_EQ(ParseRows(ToJsonLine(rows[0]), "a"), std::vector<Row>{rows[0]});
+}
+
+TEST(Row, RejectsOtherFilesInOneLine) {
+  for (const char* text : {"", "{}", "[1, 2]", "null", "{\"schema\": 1, \"rows\": []}", "no json",
+                           "{\"schema\": 2}", "{\"rows\": [{\"schema\": 99}]}", "{\"rows\": 3}"}) {
+    try {
+      ParseRows(text, "file.json");
+      FAIL() << text;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::kCorruptFile);
+      EXPECT_THAT(e.what(), HasSubstr("file.json"));
+      EXPECT_THAT(e.what(), Not(HasSubstr("\n")));
+    }
+  }
+}
+
+TEST(Output, CsvHasOneCellPerColumn) {
+  Row r = MeasuredRow();
+  r.plan = "no quotes";
+  r.shape = {{"q_len", 8}};
+  const std::string text = Render({r}, OutputFormat::kCsv);
+  const size_t line = text.find('\n');
+  EXPECT_EQ(Count(text.substr(0, line), ','), Count(text.substr(line + 1), ','));
+  EXPECT_EQ(Count(text, '\n'), 2u);
+}
+
+TEST(Output, CsvQuotes) {
+  EXPECT_THAT(Render({MeasuredRow()}, OutputFormat::kCsv), HasSubstr("\"says \"\"why\"\", and more\""));
+}
+
+TEST(Output, TableAndMarkdownShowSharesAndError) {
+  for (const OutputFormat format : {OutputFormat::kTable, OutputFormat::kMarkdown}) {
+    const std::string text = Render({MeasuredRow(), BareRow()}, format);
+    EXPECT_THAT(text, HasSubstr("50.0 %"));
+    EXPECT_THAT(text, HasSubstr("2.0e-07"));
+    EXPECT_THAT(text, HasSubstr("Some CPU"));
+    EXPECT_THAT(text, HasSubstr("temperature unavailable"));
+  }
+}
+
+TEST(Output, KnowsItsFormats) {
+  for (const char* name : {"table", "markdown", "md", "csv", "json", "jsonl"})
+    EXPECT_TRUE(OutputFormatFromName(name)) << name;
+  EXPECT_FALSE(OutputFormatFromName("xml"));
+}
+
+}  // namespace
+}  // namespace qwen3vl::bench
