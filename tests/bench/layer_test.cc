@@ -60,8 +60,10 @@ TEST_P(PresetTest, AttentionMatchesFloat64OnEveryPath) {
     options.check_rows = 40;
     options.formats = {hw::Format::kF32, hw::Format::kF16};
     options.threads = 1;
+    // The standard path has one form for all.
+    if (isa != hw::AvailableIsas().back()) options.paths = {attention::PathRequest::kTiled};
     const std::vector<Row> rows = Rows(options);
-    EXPECT_GE(rows.size(), 4u);
+    EXPECT_GE(rows.size(), 2u);
     for (const Row& row : rows) {
       ASSERT_TRUE(row.accuracy);
       EXPECT_LE(row.accuracy->rel_norm, KvTolerance(row.dtype))
