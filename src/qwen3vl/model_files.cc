@@ -8,9 +8,10 @@
 
 namespace qwen3vl {
 
-ModelFiles LoadModelFiles(const std::string& path, const LoadModelFilesOptions& options) {
-  std::error_code ignored;
-  const auto status = std::filesystem::status(path, ignored);
+namespace {
+
+ModelFiles LoadAnyKind(const std::string& path, const LoadModelFilesOptions& options) {
+  const auto status = std::filesystem::status(path);
   if (!std::filesystem::exists(status))
     throw Error(ErrorCode::kNotFound,
                 path + ": no such file or folder, want a Hugging Face folder or a .gguf file");
@@ -25,6 +26,16 @@ ModelFiles LoadModelFiles(const std::string& path, const LoadModelFilesOptions& 
     throw Error(ErrorCode::kInvalidArgument,
                 path + ": is one file of a Hugging Face model, name its folder instead");
   return LoadGgufModel(path, options);
+}
+
+}  // namespace
+
+ModelFiles LoadModelFiles(const std::string& path, const LoadModelFilesOptions& options) {
+  try {
+    return LoadAnyKind(path, options);
+  } catch (const std::filesystem::filesystem_error& e) {
+    throw Error(ErrorCode::kNotFound, e.path1().string() + ": cannot be read: " + e.code().message());
+  }
 }
 
 void ListTensors(const TensorTable& table, ModelFiles& files) {
