@@ -36,8 +36,9 @@ struct LinearOptions {
       Precision::kFast;  // makes no difference to f32, f16 and bf16 weights: always float32 arithmetic
 };
 
-// x [n, cols], y [n, rows]. n = 1 streams the weights; larger n goes through a register-blocked product. x
-// and y must not overlap.
+// x [n, cols], y [n, rows]. Up to four rows of x stream the weights, and each gets the result it would get
+// alone; more go through a register-blocked product. Packs x into memory of its own (may throw
+// std::bad_alloc). x and y must not overlap.
 void Linear(const Weight& w, hw::MatrixView<const float> x, hw::MatrixView<float> y,
             const LinearOptions& options, hw::Threads threads);
 

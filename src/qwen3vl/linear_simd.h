@@ -70,7 +70,7 @@ struct ProductTask {
   hw::MatrixView<float> y;
   const float* bias = nullptr;
   bool accumulate = false;
-  std::byte* scratch = nullptr;  // of this thread, TileScratchBytes
+  std::byte* scratch = nullptr;  // of this thread, TileInfo::scratch_bytes
 };
 
 inline constexpr size_t kMaxDotRows = 4;  // activation rows up to which streaming wins (measured)
