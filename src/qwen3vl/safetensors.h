@@ -38,8 +38,8 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-// Writes tensors one after the other, so that only one has to be in memory at a time. Until Finish() returns
-// only temporary files exist beside `path`; they are removed when the writer is destroyed without it.
+// Writes tensors as they come, whole or by rows, so that none has to stay in memory. Until Finish() all lies
+// in a file beside `path` that has no name, so that nothing is left whatever ends the process.
 class SafetensorsWriter {
  public:
   // Throws Error(kNotFound) when nothing can be written there.
@@ -54,31 +54,50 @@ class SafetensorsWriter {
   void Add(const std::string& name, const std::vector<size_t>& shape, std::span<const int32_t> values);
   void Add(const std::string& name, const std::vector<size_t>& shape, std::span<const int64_t> values);
   void Add(const std::string& name, const std::vector<size_t>& shape, std::span<const uint8_t> values);
+  // Rows [n, ...] after those that the tensor has already, along the first axis; the first call adds it.
+  // Tensors may take turns. Throws as Add, and for a type or a shape of rows that differs.
+  void Append(const std::string& name, const std::vector<size_t>& shape, std::span<const float> values);
+  void Append(const std::string& name, const std::vector<size_t>& shape, std::span<const int32_t> values);
   void SetMetadata(const std::string& key, const std::string& value) { metadata_[key] = value; }
 
   // Writes header and data to their place in one rename.
   void Finish();
 
  private:
+  struct Part {
+    size_t begin, bytes;  // in the file of tensors alone
+  };
   struct Entry {
     std::string name;
     const char* type;
     std::vector<size_t> shape;
-    size_t begin, end;
+    std::vector<Part> parts;
+    size_t bytes() const;
   };
   struct Close {
     void operator()(std::FILE* f) const { std::fclose(f); }
   };
   using File = std::unique_ptr<std::FILE, Close>;
 
-  void AddBytes(const std::string& name, const char* type, const std::vector<size_t>& shape, size_t count,
-                std::span<const std::byte> bytes);
+  struct Rows {
+    const std::string& name;
+    const char* type;
+    const std::vector<size_t>& shape;
+    size_t count;  // of values
+    std::span<const std::byte> bytes;
+  };
+  void AddRows(const Rows& rows);
+  void AppendRows(const Rows& rows);
+  void Extend(Entry& entry, const Rows& rows) const;
+  Entry* Find(const std::string& name);
   std::string Header() const;
+  void CopyTensors(std::FILE* out) const;
   File Create(const std::string& path) const;
   void Write(std::FILE* file, const void* data, size_t size) const;
 
-  std::string path_, data_path_, final_path_;  // target; tensors alone; whole file before the rename
-  File data_;
+  std::string path_, final_path_;  // target; whole file before the rename
+  File data_;                      // the tensors alone
+  size_t data_bytes_ = 0;
   std::vector<Entry> entries_;
   std::map<std::string, std::string> metadata_;
 };
