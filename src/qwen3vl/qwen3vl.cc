@@ -9,6 +9,7 @@
 
 #include "qwen3vl/image.h"
 #include "qwen3vl/model.h"
+#include "qwen3vl/sampler.h"
 
 namespace qwen3vl {
 
@@ -109,6 +110,8 @@ Model Model::Load(const std::string& path, const ModelOptions& options) {
 }
 
 ModelInfo Model::info() const { return MakeModelInfo(impl_->files); }
+
+SamplingOptions Model::default_sampling() const { return ToSamplingOptions(impl_->files.config.sampling); }
 
 namespace {
 

@@ -122,12 +122,24 @@ struct ModelInfo {
   size_t pixels_per_token = 1024;  // area of a picture that becomes one token
 };
 
+struct SamplingOptions {
+  float temperature = 0;  // 0: greedy
+  float top_p = 1;
+  size_t top_k = 0;  // 0: all
+  float min_p = 0;
+  float repetition_penalty = 1;
+  float presence_penalty = 0;
+  uint64_t seed = 0;
+};
+
 class QWEN3VL_API Model {
  public:
   // A Hugging Face folder, or a GGUF file (any part of a split one). The weights stay mapped from the file.
   static Model Load(const std::string& path, const ModelOptions& options = {});
 
   ModelInfo info() const;
+  // What a reply is sampled with unless GenerateOptions says otherwise (generation_config).
+  SamplingOptions default_sampling() const;
 
   // Text to token ids and back; Error(kUnsupported) when the model came without a tokenizer.
   std::vector<int32_t> Encode(std::string_view text) const;
@@ -174,16 +186,6 @@ struct SessionOptions {
   LogFn log;
   ProgressFn progress;
   TraceFn trace;  // encodes all pictures in one pass and computes the logits of all positions
-};
-
-struct SamplingOptions {
-  float temperature = 0;  // 0: greedy
-  float top_p = 1;
-  size_t top_k = 0;  // 0: all
-  float min_p = 0;
-  float repetition_penalty = 1;
-  float presence_penalty = 0;
-  uint64_t seed = 0;
 };
 
 struct GenerateOptions {
@@ -241,7 +243,7 @@ struct MemoryNeed {
 };
 
 // What the session will do with a picture: its size after resizing and its tokens.
-struct PicturePlan {
+struct PicturePlan {  // of a clip: the size of a frame, the tokens of all frames
   size_t width = 0, height = 0, tokens = 0;
 };
 
@@ -269,9 +271,11 @@ class QWEN3VL_API Session {
   size_t context() const;  // capacity in tokens
   size_t length() const;   // tokens in the cache
   size_t threads() const;
+  size_t tile() const;                  // key/value rows per attention step of the text layers
   std::string tile_reason() const;      // "i5-10210U: prescribed 64"
   std::string attention_paths() const;  // which ran so far, and why one fell back
   PicturePlan Plan(const Picture& picture) const;
+  PicturePlan Plan(const Clip& clip) const;
   std::vector<LayerDeviation> deviations() const;
   std::vector<ProfileRow> profile() const;
 

@@ -31,6 +31,15 @@ const Model::Impl& Checked(const Model& model, const SessionOptions& options) {
   return *model.impl();
 }
 
+template <class Medium>
+PicturePlan PlanOf(const Medium& medium, const PromptContext& context) {
+  // A pointer that owns nothing: the visual lives only as long as this call.
+  const Visual visual = MakeVisual(std::shared_ptr<const Medium>(std::shared_ptr<void>(), &medium), context);
+  const VisionConfig& v = *context.config->vision;
+  const rope::Grid& g = visual.grid;
+  return {g.w * v.patch_size, g.h * v.patch_size, g.t * g.h * g.w / (v.merge_size * v.merge_size)};
+}
+
 }  // namespace
 
 Session::Session(const Model& model, const SessionOptions& options)
@@ -68,19 +77,15 @@ void Session::Reset() { impl_->generator.Reset(); }
 size_t Session::context() const { return impl_->generator.cache().shape().capacity; }
 size_t Session::length() const { return impl_->generator.cache().length(); }
 size_t Session::threads() const { return impl_->generator.runtime().threads.count; }
+size_t Session::tile() const { return impl_->plan.tile; }
 std::string Session::tile_reason() const { return impl_->plan.reason; }
 std::string Session::attention_paths() const { return impl_->generator.runtime().PathsUsed(); }
 std::vector<LayerDeviation> Session::deviations() const { return impl_->generator.runtime().Deviations(); }
 std::vector<ProfileRow> Session::profile() const { return impl_->generator.runtime().profiler.Rows(); }
 
 PicturePlan Session::Plan(const Picture& picture) const {
-  const PromptContext& context = impl_->generator.prompt_context();
-  // A pointer that owns nothing: the visual lives only as long as this call.
-  const Visual visual =
-      MakeVisual(std::shared_ptr<const Picture>(std::shared_ptr<void>(), &picture), context);
-  const VisionConfig& v = *context.config->vision;
-  return {visual.grid.w * v.patch_size, visual.grid.h * v.patch_size,
-          visual.grid.h * visual.grid.w / (v.merge_size * v.merge_size)};
+  return PlanOf(picture, impl_->generator.prompt_context());
 }
+PicturePlan Session::Plan(const Clip& clip) const { return PlanOf(clip, impl_->generator.prompt_context()); }
 
 }  // namespace qwen3vl
