@@ -36,7 +36,9 @@ forbid(WHERE "." LINE "# *include *[\"<]\\.\\./" WHY "the include root is src/")
 set(public "^qwen3vl/(error|export|layer|qwen3vl|qwen3vl_c)\\.h$")
 forbid(WHERE "${public}" LINE "# *include *\"(hw|rope|attention)/" WHY "a public header shows no inner header")
 forbid(WHERE "${public}" LINE "# *include *[\"<](hwy|Eigen|nlohmann|cpuinfo|omp)" WHY "a public header needs std alone")
-forbid(WHERE "^qwen3vl/main\\.cc$" LINE "# *include *\"(hw|rope|attention)/" WHY "the command uses the public headers")
+forbid(WHERE "^qwen3vl/cli/" EXCEPT "attention(_case)?\\.(h|cc)$" LINE "# *include *\"(hw|rope|attention)/"
+  WHY "the command uses the public headers, but for the attention operation alone")
+forbid(WHERE "." EXCEPT "^qwen3vl/cli/" LINE "# *include *[\"<](CLI/|qwen3vl/cli/)" WHY "the library does not know the command")
 
 # One library, one place.
 forbid(WHERE "." EXCEPT "^hw/parallel\\.h$" LINE "# *pragma +omp|include *<omp\\.h>" WHY "OpenMP only in hw/parallel.h")
@@ -44,11 +46,11 @@ forbid(WHERE "." EXCEPT "^hw/cpu_info\\.cc$" LINE "include *<cpuinfo" WHY "cpuin
 forbid(WHERE "." EXCEPT "(_simd\\.cc|-inl\\.h)$" LINE "include *[\"<]hwy/" WHY "Highway only in *_simd.cc and *-inl.h")
 forbid(WHERE "." EXCEPT "^qwen3vl/linear\\.cc$" LINE "include *[\"<]Eigen/" WHY "Eigen only in qwen3vl/linear.cc")
 forbid(WHERE "." EXCEPT "\\.cuh?$" LINE "include *[\"<]cuda" WHY "CUDA only in *.cu and *.cuh")
-forbid(WHERE "." EXCEPT "^(hw/cpu_info|attention/fault|qwen3vl/main)\\.cc$" LINE "getenv *\\("
+forbid(WHERE "." EXCEPT "^(hw/cpu_info|attention/fault)\\.cc$" LINE "getenv *\\("
   WHY "the environment is read in hw/cpu_info.cc and attention/fault.cc alone")
 
 # The library never prints, exits or aborts.
-forbid(WHERE "." EXCEPT "^qwen3vl/main\\.cc$" LINE "std::(cout|cerr|exit|abort|terminate)|[^a-z_](printf|puts|fprintf|exit|abort) *\\("
+forbid(WHERE "." EXCEPT "^qwen3vl/cli/" LINE "std::(cout|cerr|exit|abort|terminate)|[^a-z_](printf|puts|fprintf|exit|abort) *\\("
   WHY "the library never prints, exits or aborts")
 
 if(violations)

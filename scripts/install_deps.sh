@@ -6,7 +6,7 @@
 set -euo pipefail
 
 packages=(g++ cmake ninja-build pkg-config
-  libhwy-dev libcpuinfo-dev libeigen3-dev nlohmann-json3-dev
+  libhwy-dev libcpuinfo-dev libeigen3-dev nlohmann-json3-dev libcli11-dev
   libjpeg62-turbo-dev libpng-dev libgif-dev libwebp-dev libutf8proc-dev)
 for group in "$@"; do
   case "$group" in

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qwen3vl/cli/engine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "qwen3vl/cli/failure.h"
+#include "qwen3vl/cli/interrupt.h"
+#include "qwen3vl/cli/text_format.h"
+
+namespace qwen3vl::cli {
+namespace {
+
+constexpr size_t kDefaultContext = 8192;
+
+std::string DescribeModel(const ModelInfo& m) {
+  return m.name + ": " + std::to_string(m.n_layers) + " layers, " + std::to_string(m.n_heads) + "/" +
+         std::to_string(m.n_kv_heads) + " heads of " + std::to_string(m.head_dim) +
+         (m.n_experts ? ", " + std::to_string(m.n_experts) + " experts" : "") + ", " +
+         (m.vision_layers ? std::to_string(m.vision_layers) + " vision layers" : "text only");
+}
+
+std::string DescribeNeed(const MemoryNeed& need) {
+  return FormatBytes(need.total()) + " needed (weights " + FormatBytes(need.weights) + ", keys and values " +
+         FormatBytes(need.kv_cache) + ", pictures " + FormatBytes(need.image_stage) + ", text " +
+         FormatBytes(need.text_stage) + ")";
+}
+
+// Before anything is loaded: what the files say, and whether it fits.
+void CheckBeforeLoading(const CommonOptions& options, const std::vector<Medium>& media, Console& console) {
+  const size_t side = LargestSide(media);
+  const auto inspect = [&](const SessionOptions& session) {
+    return InspectModel(
+        options.model,
+        {.mmproj = options.mmproj, .session = session, .image_width = side, .image_height = side});
+  };
+  SessionOptions session = options.session;
+  session.context = 0;  // the files come first: a context they cannot take is found below
+  const FileReport files = ReadingFiles([&] { return inspect(session); });
+  if (!media.empty() && files.info.vision_layers == 0)
+    throw Failure(kBadFile, options.model + ": a text-only model cannot take '" + media.front().name +
+                                "'; for a GGUF file name its vision file with --mmproj");
+  const MemoryNeed need = TakingOptions([&] { return inspect(options.session).memory; });
+  const size_t available = ProbeMachine().memory_available_bytes;
+  console.Note("model: " + DescribeModel(files.info));
+  console.Note("memory: " + DescribeNeed(need) + ", " + FormatBytes(available) + " free");
+  if (available == 0 || need.total() <= available || options.force) return;
+  const MemoryQuestion question{
+      .session = options.session,
+      .context = options.session.context ? options.session.context
+                                         : std::min(kDefaultContext, files.info.max_seq_len),
+      .image_tokens = side * side / std::max<size_t>(files.info.pixels_per_token, 1),
+      .available_bytes = available};
+  throw Failure(kRuntimeError,
+                options.model + ": needs " + FormatBytes(need.total()) + " of memory, " +
+                    FormatBytes(available) + " are free; " +
+                    MemoryAdvice(question, [&](const SessionOptions& s) { return inspect(s).memory; }));
+}
+
+void Announce(const CommonOptions& options, const Session& session, Console& console) {
+  console.Note("attention: " + std::string(Name(options.session.attention)) + ", tile " +
+               std::to_string(session.tile()) + " (" + session.tile_reason() + ")" + ", context " +
+               Plural(session.context(), "token") + " as " + std::string(Name(options.session.kv_type)) +
+               ", " + Plural(session.threads(), "thread") + ", " + ProbeMachine().isa);
+}
+
+}  // namespace
+
+void SelectIsa(const CommonOptions& options) {
+  if (!options.isa.empty()) TakingOptions([&] { SelectInstructionSet(options.isa); });
+}
+
+std::string DescribeMedium(const Medium& medium, const Session& session) {
+  const auto size = [](const auto& p) { return std::to_string(p.width) + "x" + std::to_string(p.height); };
+  const bool clip = medium.part.clip != nullptr;
+  const PicturePlan plan = ReadingFiles([&] {
+    try {
+      return clip ? session.Plan(*medium.part.clip) : session.Plan(*medium.part.picture);
+    } catch (const Error& e) {
+      throw Error(e.code(), medium.name + ": " + e.what());
+    }
+  });
+  return medium.name + ": " +
+         (clip ? Plural(medium.part.clip->frames.size(), "frame") + " of " +
+                     size(medium.part.clip->frames.front())
+               : size(*medium.part.picture)) +
+         ", resized to " + size(plan) + ", " + Plural(plan.tokens, "token");
+}
+
+Engine StartEngine(const CommonOptions& options, const std::vector<Medium>& media, Console& console) {
+  SelectIsa(options);
+  CheckBeforeLoading(options, media, console);
+  CheckInterrupted();
+  const auto start = std::chrono::steady_clock::now();
+  Model model = ReadingFiles([&] {
+    return Model::Load(options.model,
+                       {.mmproj = options.mmproj, .log = console.Log(), .progress = console.Progress()});
+  });
+  const double load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  CheckInterrupted();
+  SessionOptions session_options = options.session;
+  session_options.log = console.Log();
+  session_options.progress = console.Progress();
+  Engine engine{model, TakingOptions([&] { return Session(model, session_options); }), load_s};
+  for (const Medium& m : media)
+    console.Note((m.part.clip ? "clip " : "picture ") + DescribeMedium(m, engine.session));
+  Announce(options, engine.session, console);
+  return engine;
+}
+
+double PromptTokensPerSecond(const Reply& r) {
+  return r.prefill_s > 0 ? static_cast<double>(r.prompt_tokens - r.reused_tokens) / r.prefill_s : 0;
+}
+
+double AnswerTokensPerSecond(const Reply& r) {
+  // The first token comes from the prompt's logits, so the loop ran once less.
+  return r.ids.size() > 1 && r.decode_s > 0 ? static_cast<double>(r.ids.size() - 1) / r.decode_s : 0;
+}
+
+std::string Statistics(const Reply& r) {
+  std::string line = "prompt " + Plural(r.prompt_tokens, "token") + " (" + std::to_string(r.reused_tokens) +
+                     " reused, " + std::to_string(r.image_tokens) + " of pictures), " +
+                     FormatNumber(PromptTokensPerSecond(r), 1) + " t/s";
+  if (r.encode_s > 0) line += "; pictures encoded in " + FormatNumber(r.encode_s, 2) + " s";
+  line += "; first token after " + FormatNumber(r.first_token_s, 2) + " s; answer " +
+          Plural(r.ids.size(), "token");
+  if (r.ids.size() > 1) line += ", " + FormatNumber(AnswerTokensPerSecond(r), 1) + " t/s";
+  return line + "; ended by " + std::string(qwen3vl::Name(r.finish));
+}
+
+Json ReplyJson(const Reply& r) {
+  return {
+      {"text", r.text},
+      {"finish", qwen3vl::Name(r.finish)},
+      {"ids", r.ids},
+      {"prompt_tokens", r.prompt_tokens},
+      {"reused_tokens", r.reused_tokens},
+      {"image_tokens", r.image_tokens},
+      {"seconds",
+       {{"preprocess", r.preprocess_s},
+        {"encode", r.encode_s},
+        {"prefill", r.prefill_s},
+        {"decode", r.decode_s},
+        {"first_token", r.first_token_s}}},
+      {"tokens_per_second", {{"prompt", PromptTokensPerSecond(r)}, {"answer", AnswerTokensPerSecond(r)}}}};
+}
+
+}  // namespace qwen3vl::cli

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Texts and JSON that a subcommand reads from files or from stdin.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "qwen3vl/cli/console.h"
+
+namespace qwen3vl::cli {
+
+// The whole file, or of stdin when `path` is "-". Throws Failure(kBadFile); Error(kCancelled) on Ctrl-C.
+std::string ReadText(const std::string& path);
+// "-" stands for stdin, of which one line end at the end is dropped; anything else is the text itself.
+std::string TextArgument(const std::string& text);
+
+// Throws Failure(kBadFile) naming `where` and the place in the text.
+Json ParseJson(const std::string& text, const std::string& where);
+// Token ids from [1, 2, 3] (also {"ids": [...]}), or from numbers with spaces or commas between them.
+std::vector<int32_t> ParseIds(const std::string& text, const std::string& where);
+
+// One line of a stream of text that may stop on Ctrl-C.
+class LineReader {
+ public:
+  enum class Result { kLine, kEnd, kInterrupted };
+  // Of stdin. The line comes without its end.
+  Result Next(std::string& line);
+
+ private:
+  std::string buffer_;
+  bool ended_ = false;
+};
+
+}  // namespace qwen3vl::cli

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qwen3vl/cli/interrupt.h"
+
+#include <time.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "qwen3vl/cli/failure.h"
+
+namespace qwen3vl::cli {
+namespace {
+
+constexpr long kDeadlineNs = 150'000'000;
+
+std::atomic<bool> g_interrupted{false};
+std::atomic<bool> g_deadline{true};
+std::atomic<Session*> g_session{nullptr};
+timer_t g_timer;
+bool g_has_timer = false;
+
+static_assert(std::atomic<Session*>::is_always_lock_free && std::atomic<bool>::is_always_lock_free,
+              "used in signal handlers");
+
+void Arm(long nanoseconds) {
+  if (!g_has_timer) return;
+  itimerspec when{};
+  when.it_value.tv_nsec = nanoseconds;
+  timer_settime(g_timer, 0, &when, nullptr);
+}
+
+void OnInterrupt(int) {
+  g_interrupted.store(true);
+  if (Session* session = g_session.load()) session->Cancel();
+  if (g_deadline.load()) Arm(kDeadlineNs);
+}
+
+void OnDeadline(int) {
+  if (g_deadline.load()) _exit(kInterrupted);
+}
+
+void Handle(int signal, void (*handler)(int)) {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  sigemptyset(&action.sa_mask);
+  sigaction(signal, &action, nullptr);  // without SA_RESTART: a read at the chat prompt must come back
+}
+
+}  // namespace
+
+void CatchInterrupts() {
+  Handle(SIGALRM, OnDeadline);
+  sigevent event{};
+  event.sigev_notify = SIGEV_SIGNAL;
+  event.sigev_signo = SIGALRM;
+  g_has_timer = timer_create(CLOCK_MONOTONIC, &event, &g_timer) == 0;
+  Handle(SIGINT, OnInterrupt);
+}
+
+bool Interrupted() { return g_interrupted.load(std::memory_order_relaxed); }
+const std::atomic<bool>& InterruptFlag() { return g_interrupted; }
+
+void ForgetInterrupt() {
+  Arm(0);
+  g_interrupted = false;
+}
+
+void SetInterruptDeadline(bool on) {
+  g_deadline = on;
+  if (!on) Arm(0);
+}
+
+CancelOnInterrupt::CancelOnInterrupt(Session& session) { g_session = &session; }
+CancelOnInterrupt::~CancelOnInterrupt() { g_session = nullptr; }
+
+void CheckInterrupted() {
+  if (Interrupted()) throw Error(ErrorCode::kCancelled, "interrupted");
+}
+
+}  // namespace qwen3vl::cli

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ctrl-C: a flag everybody can look at, the session it cancels, and a deadline after which the process ends
+// even where nobody looks (a decoder in a foreign library, a slow disk).
+#pragma once
+
+#include <atomic>
+
+#include "qwen3vl/qwen3vl.h"
+
+namespace qwen3vl::cli {
+
+// From now on SIGINT raises the flag and cancels the registered session instead of killing the process.
+void CatchInterrupts();
+
+bool Interrupted();
+const std::atomic<bool>& InterruptFlag();
+void ForgetInterrupt();
+
+// With the deadline on (the default), the process ends with exit code 130 when it still runs 150 ms after
+// SIGINT. Off: while files are put in their place, and in a chat, where SIGINT stops the answer only.
+void SetInterruptDeadline(bool on);
+
+// While it lives, SIGINT cancels this session. One at a time.
+class CancelOnInterrupt {
+ public:
+  explicit CancelOnInterrupt(Session& session);
+  ~CancelOnInterrupt();
+  CancelOnInterrupt(const CancelOnInterrupt&) = delete;
+  CancelOnInterrupt& operator=(const CancelOnInterrupt&) = delete;
+};
+
+// Throws Error(kCancelled) when the flag is up.
+void CheckInterrupted();
+
+}  // namespace qwen3vl::cli

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// The command `qwen3vl`: chooses the subcommand and turns every error into one line and an exit code.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "qwen3vl/cli/command.h"
+#include "qwen3vl/cli/console.h"
+#include "qwen3vl/cli/interrupt.h"
+#include "qwen3vl/error.h"
+
+namespace qwen3vl::cli {
+namespace {
+
+constexpr const char* kFooter = R"(Examples:
+  qwen3vl run -m Qwen3VL-4B-Instruct-Q4_K_M.gguf --image cat.jpg -p "What is this?"
+  qwen3vl chat -m Qwen3-VL-2B-Instruct/
+  qwen3vl inspect Qwen3VL-4B-Instruct-Q4_K_M.gguf --ctx 32768
+
+Exit codes: 0 done, 1 runtime error, 2 bad usage, 3 bad or missing file, 130 interrupted.
+Results go to stdout, everything else to stderr.)";
+
+const CLI::App& Deepest(const CLI::App& app) {
+  const std::vector<const CLI::App*> chosen =
+      app.get_subcommands([](const CLI::App* sub) { return sub->parsed(); });
+  return chosen.empty() ? app : Deepest(*chosen.front());
+}
+
+std::string FullName(const CLI::App& app) {
+  return app.get_parent() ? FullName(*app.get_parent()) + " " + app.get_name() : app.get_name();
+}
+
+// The parser looks for what is missing before it looks for what it does not know; people want the second
+// first.
+std::string Explain(const CLI::ParseError& e, const CLI::App& app) {
+  const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
+  return unknown.empty() ? e.what() : unknown.front() + ": not known here";
+}
+
+ExitCode Fail(Console& console, ExitCode code, const std::string& message) {
+  console.Note("qwen3vl: " + message);
+  return code;
+}
+
+ExitCode Run(const Command& command, Console& console) {
+  try {
+    return command.run(console);
+  } catch (const Failure& e) {
+    return Fail(console, e.code(), e.what());
+  } catch (const CLI::ParseError& e) {
+    return Fail(console, kBadUsage, std::string(e.what()) + "; see " + FullName(*command.app) + " --help");
+  } catch (const Error& e) {
+    return Fail(console, ExitCodeOf(e.code()), e.what());
+  } catch (const std::bad_alloc&) {
+    return Fail(console, kRuntimeError, "out of memory; try --ctx, --kv-type q8_0 or --max-image-tokens");
+  } catch (const std::exception& e) {
+    return Fail(console, kRuntimeError, e.what());
+  }
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("Runs Qwen3-VL, a model that reads pictures and text, on this computer.", "qwen3vl");
+  app.set_version_flag("--version", "qwen3vl " QWEN3VL_VERSION);
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(30);
+  std::vector<Command> commands{AddRun(app),      AddChat(app),   AddProbe(app),   AddInspect(app),
+                                AddTokenize(app), AddVerify(app), AddProfile(app), AddTrace(app)};
+  commands.push_back(AddTraceAttention(*commands.back().app));
+
+  Console console;
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    const CLI::App& at = Deepest(app);
+    if (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return app.exit(e);
+    return Fail(console, kBadUsage, Explain(e, app) + "; see " + FullName(at) + " --help");
+  }
+  CatchInterrupts();
+  const CLI::App* chosen = &Deepest(app);
+  for (const Command& command : commands)
+    if (command.app == chosen) return Run(command, console);
+  return kBadUsage;
+}
+
+}  // namespace
+}  // namespace qwen3vl::cli
+
+int main(int argc, char** argv) { return qwen3vl::cli::Main(argc, argv); }

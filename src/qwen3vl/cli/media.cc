@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qwen3vl/cli/media.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <utility>
+
+#include "qwen3vl/cli/failure.h"
+#include "qwen3vl/cli/interrupt.h"
+
+namespace qwen3vl::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+void RefuseVideoFile(const std::string& path) {
+  constexpr std::array<const char*, 6> kExtensions{".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v"};
+  const std::string extension = fs::path(path).extension().string();
+  if (std::find(kExtensions.begin(), kExtensions.end(), extension) == kExtensions.end()) return;
+  throw Failure(kBadFile,
+                path + ": video files are not read, want a folder of frames; make one with: ffmpeg -i " +
+                    path + " -r 2 frames/%04d.png");
+}
+
+Clip LoadFrames(const std::string& value, const MediaOptions& options) {
+  ClipOptions clip{.picture = options.picture, .fps = options.fps, .sample = !options.whole_folders};
+  const std::vector<std::string> files = FrameFiles(value);
+  if (files.empty()) return LoadClip(value, clip);
+  RefuseVideoFile(files.front());
+  clip.sample = false;  // whoever lists frames has chosen them
+  return LoadClip(files, clip);
+}
+
+}  // namespace
+
+std::vector<std::string> FrameFiles(const std::string& value) {
+  std::error_code problem;
+  if (fs::is_directory(value, problem)) return {};
+  if (fs::exists(value, problem) || value.find(',') == std::string::npos) return {value};
+  std::vector<std::string> files = SplitList(value, ',');
+  if (files.empty()) throw Failure(kBadUsage, "--video '" + value + "': names no frame");
+  return files;
+}
+
+Medium LoadMedium(const MediaArgument& argument, const MediaOptions& options) {
+  CheckInterrupted();
+  return ReadingFiles([&] {
+    Medium m{.name = argument.value, .part = {}};
+    if (argument.clip) {
+      m.part.clip = std::make_shared<const Clip>(LoadFrames(argument.value, options));
+    } else {
+      m.part.picture = std::make_shared<const Picture>(LoadPicture(argument.value, options.picture));
+    }
+    return m;
+  });
+}
+
+std::vector<Medium> LoadMedia(const std::vector<MediaArgument>& arguments, const MediaOptions& options) {
+  std::vector<Medium> media;
+  for (const MediaArgument& a : arguments) media.push_back(LoadMedium(a, options));
+  return media;
+}
+
+size_t LargestSide(const std::vector<Medium>& media) {
+  double largest = 0;
+  const auto area = [](const Picture& p) {
+    return static_cast<double>(p.width) * static_cast<double>(p.height);
+  };
+  for (const Medium& m : media) {
+    if (m.part.picture) largest = std::max(largest, area(*m.part.picture));
+    if (m.part.clip && !m.part.clip->frames.empty())
+      largest = std::max(largest, area(m.part.clip->frames.front()) *
+                                      static_cast<double>((m.part.clip->frames.size() + 1) / 2));
+  }
+  return static_cast<size_t>(std::ceil(std::sqrt(largest)));
+}
+
+Message UserTurn(const std::vector<Medium>& media, const std::string& text) {
+  Message message{.role = "user", .parts = {}, .reasoning = "", .tool_calls = {}};
+  for (const Medium& m : media) message.parts.push_back(m.part);
+  message.parts.push_back({.text = text, .picture = nullptr, .clip = nullptr});
+  return message;
+}
+
+}  // namespace qwen3vl::cli

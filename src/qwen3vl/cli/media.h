@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pictures and clips named on the command line, decoded.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "qwen3vl/cli/options.h"
+#include "qwen3vl/qwen3vl.h"
+
+namespace qwen3vl::cli {
+
+struct Medium {
+  std::string name;  // as given, for messages
+  Part part;         // a picture or a clip
+};
+
+// Throws Error or Failure naming the file.
+Medium LoadMedium(const MediaArgument& argument, const MediaOptions& options);
+std::vector<Medium> LoadMedia(const std::vector<MediaArgument>& arguments, const MediaOptions& options);
+
+// The frame files that "F1,F2" or one file names; empty when `value` is a folder.
+std::vector<std::string> FrameFiles(const std::string& value);
+
+// Side of a square with as many pixels as the largest of `media` (clips: of all frame pairs together), 0
+// without any: what the memory estimate takes.
+size_t LargestSide(const std::vector<Medium>& media);
+
+// A user turn: the media in order, then the text.
+Message UserTurn(const std::vector<Medium>& media, const std::string& text);
+
+}  // namespace qwen3vl::cli

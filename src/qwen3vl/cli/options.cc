@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qwen3vl/cli/options.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "qwen3vl/cli/text_format.h"
+
+namespace qwen3vl::cli {
+namespace {
+
+constexpr size_t kMaxTile = 65536;
+constexpr size_t kMaxThreads = 1024;
+constexpr size_t kMaxTokens = std::numeric_limits<int32_t>::max();
+
+[[noreturn]] void Reject(const std::string& option, const std::string& found, const std::string& wanted) {
+  throw CLI::ValidationError(option, "'" + OneLine(found) + "', want " + wanted);
+}
+
+template <class T>
+bool ParseWhole(const std::string& text, T& value) {
+  const char* end = text.data() + text.size();
+  const auto [stopped, problem] = std::from_chars(text.data(), end, value);
+  return problem == std::errc() && stopped == end && !text.empty();
+}
+
+CLI::Option* AddParsed(CLI::App& app, const std::string& name, const std::string& help,
+                       const std::string& type, std::function<void(const std::string&)> take) {
+  return app.add_option_function<std::string>(name, std::move(take), help)->type_name(type);
+}
+
+double ParseReal(const std::string& option, const std::string& text, double low, double high) {
+  double value = 0;
+  if (!ParseWhole(text, value) || !(value >= low && value <= high))
+    Reject(option, text,
+           high == std::numeric_limits<double>::max()
+               ? "a number of at least " + FormatNumber(low, 0)
+               : "a number from " + FormatNumber(low, 0) + " to " + FormatNumber(high, 0));
+  return value;
+}
+
+CLI::Option* AddOptionalReal(CLI::App& app, const std::string& name, std::optional<double>& target,
+                             const std::string& help, double low, double high) {
+  return AddParsed(app, name, help, "X",
+                   [=, &target](const std::string& text) { target = ParseReal(name, text, low, high); });
+}
+
+CLI::Option* AddOptionalCount(CLI::App& app, const std::string& name, std::optional<size_t>& target,
+                              const std::string& help, size_t high) {
+  return AddParsed(app, name, help, "N",
+                   [=, &target](const std::string& text) { target = ParseCount(name, text, 0, high); });
+}
+
+// "8-15=standard" or "3=tiled".
+void ParseLayerChoice(const std::string& option, const std::string& item,
+                      std::vector<std::pair<size_t, AttentionChoice>>& out) {
+  const size_t equals = item.find('=');
+  const std::string layers = item.substr(0, equals);
+  const size_t dash = layers.find('-');
+  const std::string first = layers.substr(0, dash);
+  const std::string last = dash == std::string::npos ? first : layers.substr(dash + 1);
+  constexpr size_t kMaxLayer = 9999;
+  size_t from = 0, to = 0;
+  if (equals == std::string::npos || !ParseWhole(first, from) || !ParseWhole(last, to) || from > to ||
+      to > kMaxLayer)
+    Reject(option, item, "LAYERS=PATH as in 8-15=standard");
+  const AttentionChoice choice = ParseAttention(option, item.substr(equals + 1));
+  for (size_t layer = from; layer <= to; ++layer) out.emplace_back(layer, choice);
+}
+
+}  // namespace
+
+size_t ParseCount(const std::string& option, const std::string& text, size_t low, size_t high) {
+  size_t value = 0;
+  if (!ParseWhole(text, value) || value < low || value > high)
+    Reject(option, text, "a whole number from " + std::to_string(low) + " to " + std::to_string(high));
+  return value;
+}
+
+KvType ParseKvType(const std::string& option, const std::string& text) {
+  for (KvType type : {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kQ8_0})
+    if (text == Name(type)) return type;
+  Reject(option, text, "f32, f16, bf16 or q8_0");
+}
+
+AttentionChoice ParseAttention(const std::string& option, const std::string& text) {
+  using enum AttentionChoice;
+  for (AttentionChoice choice : {kAuto, kCuda, kTiled, kStandard})
+    if (text == Name(choice)) return choice;
+  Reject(option, text, "auto, cuda, tiled or standard");
+}
+
+std::pair<size_t, size_t> ParseSize(const std::string& option, const std::string& text) {
+  constexpr size_t kMaxSide = 1'000'000;
+  const size_t cross = text.find('x');
+  size_t width = 0, height = 0;
+  if (cross == std::string::npos || !ParseWhole(text.substr(0, cross), width) ||
+      !ParseWhole(text.substr(cross + 1), height) || width < 1 || height < 1 || width > kMaxSide ||
+      height > kMaxSide)
+    Reject(option, text, "WIDTHxHEIGHT in pixels as in 1024x768");
+  return {width, height};
+}
+
+std::vector<std::string> SplitList(const std::string& text, char separator) {
+  std::vector<std::string> out;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(separator, begin), text.size());
+    if (end > begin) out.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return out;
+}
+
+CLI::Option* AddCount(CLI::App& app, const std::string& name, size_t& target, const std::string& help,
+                      size_t low, size_t high) {
+  return AddParsed(app, name, help, "N",
+                   [=, &target](const std::string& text) { target = ParseCount(name, text, low, high); });
+}
+
+CLI::Option* AddReal(CLI::App& app, const std::string& name, double& target, const std::string& help,
+                     double low, double high) {
+  return AddParsed(app, name, help, "X",
+                   [=, &target](const std::string& text) { target = ParseReal(name, text, low, high); });
+}
+
+std::optional<SamplingOptions> SamplingFlags::Over(const SamplingOptions& model_defaults) const {
+  if (!temperature && !top_p && !min_p && !repetition_penalty && !presence_penalty && !top_k && !seed)
+    return std::nullopt;
+  SamplingOptions s = model_defaults;
+  const auto take = [](auto& value, const auto& given) {
+    if (given) value = static_cast<std::remove_reference_t<decltype(value)>>(*given);
+  };
+  take(s.temperature, temperature);
+  take(s.top_p, top_p);
+  take(s.top_k, top_k);
+  take(s.min_p, min_p);
+  take(s.repetition_penalty, repetition_penalty);
+  take(s.presence_penalty, presence_penalty);
+  take(s.seed, seed);
+  return s;
+}
+
+void AddModelOptions(CLI::App& app, CommonOptions& o, bool model_required) {
+  app.add_option("-m,--model", o.model,
+                 "Hugging Face folder (config.json, *.safetensors, tokenizer.json) or GGUF file")
+      ->type_name("MODEL")
+      ->required(model_required);
+  app.add_option("--mmproj", o.mmproj, "vision GGUF; found beside the text GGUF when not given")
+      ->type_name("FILE");
+  app.add_flag("--verbose", o.verbose, "also print what the engine says for information");
+  app.add_flag("--json", o.json, "results as JSON, and nothing else on stdout");
+}
+
+void AddAttentionOptions(CLI::App& app, CommonOptions& o) {
+  SessionOptions& s = o.session;
+  AddCount(app, "--threads", s.threads, "threads; default: the physical fast cores", 1, kMaxThreads);
+  AddParsed(app, "--kv-type",
+            "keys and values are kept as f32, f16, bf16 or q8_0; default " + std::string(Name(s.kv_type)),
+            "TYPE", [&s](const std::string& text) { s.kv_type = ParseKvType("--kv-type", text); });
+  AddParsed(app, "--attention", "auto, cuda, tiled or standard; what cannot run falls back to the next",
+            "PATH", [&s](const std::string& text) { s.attention = ParseAttention("--attention", text); });
+  AddParsed(app, "--tile", "key/value rows per attention step, 1 to 65536; default auto: by hardware",
+            "N|auto", [&s](const std::string& text) {
+              size_t tile = 0;
+              if (text != "auto" && (!ParseWhole(text, tile) || tile < 1 || tile > kMaxTile))
+                Reject("--tile", text, "a whole number from 1 to 65536, or auto");
+              s.tile = tile;
+            });
+  app.add_option("--isa", o.isa, "baseline, sse4, avx2, avx512 or avx512vnni; default: the best there is")
+      ->type_name("NAME");
+}
+
+void AddSessionOptions(CLI::App& app, CommonOptions& o) {
+  SessionOptions& s = o.session;
+  AddAttentionOptions(app, o);
+  AddParsed(app, "--attention-layers", "text layers that differ, as in 8-15=standard,20=tiled", "LIST",
+            [&s](const std::string& text) {
+              for (const std::string& item : SplitList(text, ','))
+                ParseLayerChoice("--attention-layers", item, s.attention_layers);
+            })
+      ->multi_option_policy(CLI::MultiOptionPolicy::Join)
+      ->delimiter(',');
+  AddCount(app, "--ctx", s.context, "tokens the context holds; default 8192, or the model's limit if lower",
+           1, kMaxTokens);
+  AddCount(app, "--chunk", s.prefill_chunk,
+           "prompt tokens at a time: bounds scratch memory; default " + std::to_string(s.prefill_chunk), 1,
+           kMaxTokens);
+  AddCount(app, "--min-image-tokens", s.min_image_tokens,
+           "smaller pictures are enlarged to this; default: the model's", 1, kMaxTokens);
+  AddCount(app, "--max-image-tokens", s.max_image_tokens,
+           "larger pictures are shrunk to this; default: the model's", 1, kMaxTokens);
+  app.add_flag("--exact", s.exact, "quantised weights times float activations: slower, a little closer");
+  app.add_flag("--check-finite", s.check_finite, "recompute attention that gives a non-finite number");
+  app.add_flag("--force", o.force, "start although the free memory looks too small");
+}
+
+std::vector<MediaArgument> MediaOptions::Items() const {
+  std::vector<MediaArgument> items;
+  size_t images = 0, videos = 0;
+  for (const CLI::Option* option : app->parse_order()) {
+    if (option == image) items.push_back({false, image->results().at(images++)});
+    if (option == video) items.push_back({true, video->results().at(videos++)});
+  }
+  return items;
+}
+
+void AddMediaOptions(CLI::App& app, MediaOptions& o) {
+  o.app = &app;
+  o.image = app.add_option("--image", "picture: JPEG, PNG, WebP, GIF or BMP; repeatable")->type_name("FILE");
+  o.video = app.add_option("--video",
+                           "clip: a folder of frame pictures, or frame files with commas between them; "
+                           "repeatable")
+                ->type_name("DIR|F,F");
+  for (const char* name : {"--image", "--video"})
+    app.get_option(name)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  AddPictureOptions(app, o);
+}
+
+void AddPictureOptions(CLI::App& app, MediaOptions& o) {
+  AddReal(app, "--fps", o.fps, "frames a second of the frame files; default 24", 0.001, 10000);
+  AddParsed(app, "--alpha", "what becomes of transparency: drop (as the reference does, default) or white",
+            "white|drop", [&o](const std::string& text) {
+              if (text != "white" && text != "drop") Reject("--alpha", text, "white or drop");
+              o.picture.alpha_on_white = text == "white";
+            });
+  AddCount(app, "--max-pixels", o.picture.max_pixels,
+           "pictures with more pixels are refused before they are decoded; default " +
+               std::to_string(o.picture.max_pixels),
+           1, size_t{1} << 40);
+}
+
+void AddSamplingOptions(CLI::App& app, SamplingFlags& f) {
+  constexpr double kAny = std::numeric_limits<float>::max();
+  const std::string model = "; default: the model's";
+  AddOptionalReal(app, "--temp", f.temperature, "temperature, 0: always the likeliest token" + model, 0, 100);
+  AddOptionalReal(app, "--top-p", f.top_p, "the likeliest tokens that make up this probability" + model, 0,
+                  1);
+  AddOptionalCount(app, "--top-k", f.top_k, "the K likeliest tokens, 0: all" + model, kMaxTokens);
+  AddOptionalReal(app, "--min-p", f.min_p, "tokens at least this share of the likeliest; default 0", 0, 1);
+  AddOptionalReal(app, "--repeat-penalty", f.repetition_penalty, "for tokens seen before, 1: none" + model, 0,
+                  kAny);
+  AddOptionalReal(app, "--presence-penalty", f.presence_penalty,
+                  "taken from tokens of the answer so far; default 0", -100, 100);
+  AddOptionalCount(app, "--seed", f.seed, "of the random numbers: same seed, same answer; default 0",
+                   std::numeric_limits<size_t>::max());
+}
+
+void AddGenerateOptions(CLI::App& app, GenerateOptions& o) {
+  AddCount(app, "-n,--max-tokens", o.max_tokens,
+           "tokens of an answer at most; default " + std::to_string(o.max_tokens), 0, kMaxTokens);
+  app.add_option("--stop", o.stop, "text that ends the answer and is not part of it; repeatable")
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
+  app.add_flag("--ignore-eos", o.ignore_end, "go on after an end token");
+  app.add_flag("--think,!--no-think", o.enable_thinking, "let the model reason first where it can");
+}
+
+}  // namespace qwen3vl::cli

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// The options that subcommands share: their names, ranges, defaults and help texts.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <limits>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "qwen3vl/qwen3vl.h"
+
+namespace qwen3vl::cli {
+
+// A picture or a clip as the command line names it, in the order given.
+struct MediaArgument {
+  bool clip = false;
+  std::string value;  // file; clips: folder, or frame files with commas between them
+};
+
+struct MediaOptions {
+  PictureOptions picture;
+  double fps = 0;              // of frame files; 0: unknown
+  bool whole_folders = false;  // take every frame of a folder instead of the model's rate
+
+  // What --image and --video named, in the order of the command line. After parsing.
+  std::vector<MediaArgument> Items() const;
+
+  const CLI::App* app = nullptr;  // set by AddMediaOptions, as are the next two
+  const CLI::Option* image = nullptr;
+  const CLI::Option* video = nullptr;
+};
+
+struct SamplingFlags {
+  std::optional<double> temperature, top_p, min_p, repetition_penalty, presence_penalty;
+  std::optional<size_t> top_k, seed;
+
+  // The model's own settings with what was given on the command line; absent when nothing was.
+  std::optional<SamplingOptions> Over(const SamplingOptions& model_defaults) const;
+};
+
+struct CommonOptions {
+  std::string model, mmproj;
+  SessionOptions session;
+  std::string isa;  // empty: the best, or what the environment says
+  bool verbose = false;
+  bool json = false;
+  bool force = false;  // start although memory looks too small
+};
+
+// -m, --mmproj, --verbose, --json. `model_required`: -m must be given.
+void AddModelOptions(CLI::App& app, CommonOptions& options, bool model_required = true);
+// --threads, --ctx, --kv-type, --chunk, --attention, --attention-layers, --tile, --isa, --exact,
+// --check-finite, --min-image-tokens, --max-image-tokens, --force. Their defaults are those of `options`.
+void AddSessionOptions(CLI::App& app, CommonOptions& options);
+// The part of them that one attention operation has: --threads, --kv-type, --attention, --tile, --isa.
+void AddAttentionOptions(CLI::App& app, CommonOptions& options);
+// --fps, --alpha, --max-pixels.
+void AddPictureOptions(CLI::App& app, MediaOptions& options);
+// Those, --image and --video.
+void AddMediaOptions(CLI::App& app, MediaOptions& options);
+// --temp, --top-p, --top-k, --min-p, --repeat-penalty, --presence-penalty, --seed.
+void AddSamplingOptions(CLI::App& app, SamplingFlags& flags);
+// -n, --stop, --ignore-eos, --think, --no-think.
+void AddGenerateOptions(CLI::App& app, GenerateOptions& options);
+
+// A whole number in [low, high]; anything else is one line of bad usage.
+CLI::Option* AddCount(CLI::App& app, const std::string& name, size_t& target, const std::string& help,
+                      size_t low, size_t high = std::numeric_limits<int32_t>::max());
+// A real number in [low, high].
+CLI::Option* AddReal(CLI::App& app, const std::string& name, double& target, const std::string& help,
+                     double low, double high);
+
+// Throws CLI::ValidationError with what was found and wanted.
+size_t ParseCount(const std::string& option, const std::string& text, size_t low, size_t high);
+KvType ParseKvType(const std::string& option, const std::string& text);
+AttentionChoice ParseAttention(const std::string& option, const std::string& text);
+
+// "640x480" -> 640, 480.
+std::pair<size_t, size_t> ParseSize(const std::string& option, const std::string& text);
+
+// "a,b,,c" -> a, b, c
+std::vector<std::string> SplitList(const std::string& text, char separator);
+
+}  // namespace qwen3vl::cli

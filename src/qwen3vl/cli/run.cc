@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// `qwen3vl run`: one question, one answer, streamed.
+#include "qwen3vl/cli/run.h"
+
+#include <memory>
+
+#include "qwen3vl/cli/command.h"
+#include "qwen3vl/cli/input.h"
+#include "qwen3vl/cli/interrupt.h"
+
+namespace qwen3vl::cli {
+namespace {
+
+constexpr const char* kFooter =
+    R"(Pictures and clips come in the order given, before the text. The answer is streamed to stdout; what will
+run and how fast it ran goes to stderr. Ctrl-C stops at once and keeps the text so far (exit code 130).
+
+--input LIST.jsonl answers many questions with the model loaded once. A line of the list:
+  {"id": 7, "prompt": "What is this?", "images": ["cat.jpg"], "video": "frames/"}
+where id, images and video may be missing, and video may be a list of frame files. Each line gives one JSON line
+of result, with "error" instead of "text" where it failed; then the exit code is 1.
+
+Examples:
+  qwen3vl run -m model.gguf --image cat.jpg -p "What is this?"
+  qwen3vl run -m model.gguf --image a.png --image b.png -p "What differs?" -n 200 --temp 0
+  qwen3vl run -m model.gguf --video frames/ --fps 30 -p "What happens?"
+  git diff | qwen3vl run -m model.gguf -p -
+  qwen3vl run -m model.gguf --input questions.jsonl > answers.jsonl)";
+
+Json ResultJson(const Reply& reply, const Engine& engine, const RunState& state,
+                const std::vector<Medium>& media) {
+  Json out = ReplyJson(reply);
+  out["seconds"]["load"] = engine.load_s;
+  out["pictures"] = Json::array();
+  for (const Medium& m : media) {
+    const PicturePlan plan =
+        m.part.clip ? engine.session.Plan(*m.part.clip) : engine.session.Plan(*m.part.picture);
+    out["pictures"].push_back(
+        {{"name", m.name}, {"width", plan.width}, {"height", plan.height}, {"tokens", plan.tokens}});
+  }
+  out["model"] = engine.model.info().name;
+  out["attention"] = engine.session.attention_paths();
+  out["tile"] = engine.session.tile();
+  out["tile_reason"] = engine.session.tile_reason();
+  out["threads"] = engine.session.threads();
+  out["isa"] = ProbeMachine().isa;
+  out["seed"] = state.sampling.seed.value_or(0);
+  return out;
+}
+
+ExitCode RunOnce(const RunState& state, Console& console) {
+  const std::string prompt = TextArgument(*state.prompt);
+  const std::vector<Medium> media = LoadMedia(state.media.Items(), state.media);
+  Engine engine = StartEngine(state.common, media, console);
+  const CancelOnInterrupt guard(engine.session);
+  GenerateOptions options = state.generate;
+  options.sampling = state.sampling.Over(engine.model.default_sampling());
+  bool line_open = false;
+  if (!state.common.json)
+    options.on_text = [&](std::string_view text) {
+      console.Out(text);
+      if (!text.empty()) line_open = text.back() != '\n';
+      return !Interrupted();
+    };
+  const Reply reply = engine.session.Chat(Conversation(state, media, prompt), options);
+  if (state.common.json) {
+    console.OutJson(ResultJson(reply, engine, state, media));
+  } else if (line_open) {
+    console.Out("\n");
+  }
+  console.Note(Statistics(reply) + "; attention " + engine.session.attention_paths());
+  return reply.finish == FinishReason::kCancelled ? kInterrupted : kDone;
+}
+
+ExitCode Run(const RunState& state, Console& console) {
+  console.verbose = state.common.verbose;
+  if (state.prompt.has_value() == state.list_path.has_value())
+    throw CLI::ValidationError(state.prompt ? "-p and --input exclude each other"
+                                            : "no question: want -p TEXT, -p - (stdin) or --input LIST");
+  if (!state.list_path) return RunOnce(state, console);
+  if (!state.media.Items().empty())
+    throw CLI::ValidationError("--input excludes --image and --video: its lines name them");
+  return RunList(state, console);
+}
+
+}  // namespace
+
+std::vector<Message> Conversation(const RunState& state, const std::vector<Medium>& media,
+                                  const std::string& prompt) {
+  std::vector<Message> messages;
+  if (state.system) messages.push_back(TextMessage("system", *state.system));
+  messages.push_back(UserTurn(media, prompt));
+  return messages;
+}
+
+Command AddRun(CLI::App& root) {
+  const auto state = std::make_shared<RunState>();
+  CLI::App* app = root.add_subcommand("run",
+                                      "Answers one question about pictures, clips or text (or a list "
+                                      "of questions)");
+  AddModelOptions(*app, state->common);
+  app->add_option("-p,--prompt", state->prompt, "the question; - reads it from stdin")->type_name("TEXT");
+  AddMediaOptions(*app, state->media);
+  app->add_option("--system", state->system, "system message before the question")->type_name("TEXT");
+  app->add_option("--input", state->list_path, "questions, one JSON object a line; - is stdin")
+      ->type_name("LIST");
+  AddGenerateOptions(*app, state->generate);
+  AddSamplingOptions(*app, state->sampling);
+  AddSessionOptions(*app, state->common);
+  app->footer(kFooter);
+  return {app, [state](Console& console) { return Run(*state, console); }};
+}
+
+}  // namespace qwen3vl::cli
