@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// `run`, `verify` and `profile` on the tiny model that comes with the sources (random weights: what is tested
+// is how the parts go together, not what it says).
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "process.h"
+#include "support/golden.h"
+#include "support/temp_dir.h"
+
+namespace qwen3vl::test {
+namespace {
+
+using testing::HasSubstr;
+using Words = std::vector<std::string>;
+
+Words Question(Words more) {
+  Words words{"run", "-m", TinyModel(), "-n", "8", "--temp", "0"};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+TEST(Run, StreamsTheAnswerThatJsonHolds) {
+  const Outcome text = RunCommand(Question({"-p", "Hello"}));
+  ASSERT_EQ(text.exit_code, 0) << text;
+  const Outcome json = RunCommand(Question({"-p", "Hello", "--json"}));
+  ASSERT_EQ(json.exit_code, 0) << json;
+  const nlohmann::json result = OutJson(json);
+  std::string wanted = result["text"];
+  if (!wanted.ends_with('\n')) wanted += '\n';
+  EXPECT_EQ(text.out, wanted);
+  EXPECT_LE(result["ids"].size(), 8u);
+  EXPECT_GT(result["prompt_tokens"], 0);
+}
+
+TEST(Run, SaysBeforehandWhatItWillDo) {
+  const Outcome o = RunCommand(Question({"--image", TinyPicture(), "-p", "What is this?", "--tile", "64"}));
+  ASSERT_EQ(o.exit_code, 0) << o;
+  for (const char* word : {"needed", "free", "picture.jpg", "resized to", "tokens", "tile", "64", "thread",
+                           "t/s", "first token"})
+    EXPECT_THAT(o.err, HasSubstr(word));
+}
+
+TEST(Run, PictureTokensFollowTheBounds) {
+  const auto tokens = [](const char* most) {
+    const Outcome o = RunCommand(Question({"--image", TinyPicture(), "-p", "x", "--json",
+                                           "--min-image-tokens", "4", "--max-image-tokens", most}));
+    EXPECT_EQ(o.exit_code, 0) << o;
+    return OutJson(o)["image_tokens"].get<size_t>();
+  };
+  EXPECT_LE(tokens("16"), 16u);
+  EXPECT_GT(tokens("64"), tokens("16"));
+}
+
+TEST(Run, PicturesAndClipsStandInTheOrderGiven) {
+  const std::string one = DataPath("images/checker_64x64.png"), two = DataPath("images/noise_75x53.png");
+  const std::string clip = DataPath("images/clip1_frame0.png") + "," + DataPath("images/clip1_frame1.png");
+  const auto pictures = [](const Words& words) {
+    const Outcome o = RunCommand(Question(words));
+    EXPECT_EQ(o.exit_code, 0) << o;
+    Words names;
+    const nlohmann::json result = OutJson(o);
+    for (const auto& p : result["pictures"]) names.push_back(p["name"]);
+    return names;
+  };
+  EXPECT_THAT(pictures({"--image", one, "--video", clip, "--image", two, "-p", "x", "--json"}),
+              testing::ElementsAre(one, clip, two));
+  EXPECT_THAT(pictures({"-p", "x", "--image", two, "--image", one, "--video", clip, "--json"}),
+              testing::ElementsAre(two, one, clip));
+}
+
+TEST(Run, PathTileThreadsAndChunkChangeNothingButRounding) {
+  const nlohmann::json wanted =
+      OutJson(RunCommand(Question({"--image", TinyPicture(), "-p", "x", "--json"})))["ids"];
+  for (const Words& options :
+       {Words{"--attention", "standard"}, Words{"--tile", "16"}, Words{"--threads", "3"},
+        Words{"--chunk", "7"}, Words{"--attention-layers", "0=standard,1=tiled"},
+        Words{"--kv-type", "f32"}}) {
+    Words words = {"--image", TinyPicture(), "-p", "x", "--json"};
+    words.insert(words.end(), options.begin(), options.end());
+    const Outcome o = RunCommand(Question(words));
+    ASSERT_EQ(o.exit_code, 0) << o;
+    EXPECT_EQ(OutJson(o)["ids"], wanted) << testing::PrintToString(options);
+  }
+}
+
+TEST(Run, SameSeedSameAnswer) {
+  const Words options = {"run",    "-m",  TinyModel(), "-n", "12",     "-p",           "x",
+                         "--temp", "1.5", "--top-k",   "0",  "--json", "--ignore-eos", "--seed"};
+  const auto ids = [&](const char* seed) {
+    Words words = options;
+    words.push_back(seed);
+    const Outcome o = RunCommand(words);
+    EXPECT_EQ(o.exit_code, 0) << o;
+    return OutJson(o)["ids"];
+  };
+  EXPECT_EQ(ids("7"), ids("7"));
+  EXPECT_NE(ids("7"), ids("8"));
+}
+
+TEST(Run, StopTextEndsTheAnswerAndIsNotPartOfIt) {
+  const std::string whole = OutJson(RunCommand(Question({"-p", "Hello", "--json", "--ignore-eos"})))["text"];
+  ASSERT_GT(whole.size(), 4u);
+  const std::string stop = whole.substr(whole.size() / 2, 2);
+  const Outcome o = RunCommand(Question({"-p", "Hello", "--json", "--ignore-eos", "--stop", stop}));
+  ASSERT_EQ(o.exit_code, 0) << o;
+  EXPECT_EQ(OutJson(o)["text"], whole.substr(0, whole.find(stop)));
+  EXPECT_EQ(OutJson(o)["finish"], "stop");
+}
+
+TEST(Run, ReadsThePromptFromStdin) {
+  const Outcome typed = RunCommand(Question({"-p", "Two\nlines", "--json"}));
+  const Outcome piped = RunCommand(Question({"-p", "-", "--json"}), "Two\nlines\n");
+  ASSERT_EQ(piped.exit_code, 0) << piped;
+  EXPECT_EQ(OutJson(piped)["ids"], OutJson(typed)["ids"]);
+  EXPECT_EQ(OutJson(piped)["prompt_tokens"], OutJson(typed)["prompt_tokens"]);
+}
+
+TEST(Run, FullContextIsACleanEnd) {
+  const Outcome o = RunCommand(
+      {"run", "-m", TinyModel(), "-p", "Hello", "-n", "100000", "--ignore-eos", "--ctx", "64", "--json"});
+  ASSERT_EQ(o.exit_code, 0) << o;
+  EXPECT_EQ(OutJson(o)["finish"], "context_full");
+}
+
+TEST(RunList, AnswersEveryLineAndReportsTheBadOnes) {
+  const TempDir folder;
+  const std::string list = folder.Write(
+      "list.jsonl",
+      nlohmann::json{{"id", 1}, {"prompt", "Hello"}}.dump() + "\n" +
+          nlohmann::json{{"id", "two"}, {"prompt", "What?"}, {"images", {TinyPicture()}}}.dump() + "\n\n" +
+          nlohmann::json{{"id", 3}, {"prompt", "x"}, {"images", {"no-such-picture.png"}}}.dump() +
+          "\n{not json\n" + nlohmann::json{{"prompt", "Hello"}, {"colour", 1}}.dump() + "\n" +
+          nlohmann::json{{"id", {1, 2}}, {"prompt", "Hello"}}.dump());
+  const Outcome o = RunCommand({"run", "-m", TinyModel(), "-n", "8", "--temp", "0", "--input", list});
+  EXPECT_EQ(o.exit_code, 1) << o;
+  const std::vector<nlohmann::json> lines = OutJsonLines(o);
+  ASSERT_EQ(lines.size(), 6u) << o;
+  EXPECT_EQ(lines[0]["ids"], OutJson(RunCommand(Question({"-p", "Hello", "--json"})))["ids"]);
+  EXPECT_EQ(lines[1]["id"], "two");
+  EXPECT_GT(lines[1]["image_tokens"], 0);
+  EXPECT_THAT(lines[2]["error"].get<std::string>(), HasSubstr("no-such-picture.png"));
+  EXPECT_EQ(lines[3]["line"], 5);
+  EXPECT_TRUE(lines[3].contains("error"));
+  EXPECT_THAT(lines[4]["error"].get<std::string>(), HasSubstr("colour"));
+  EXPECT_EQ(lines[5]["ids"], lines[0]["ids"]);
+}
+
+TEST(RunList, AllGoodEndsWithZero) {
+  const Outcome o = RunCommand({"run", "-m", TinyModel(), "-n", "2", "--input", "-"},
+                               "{\"prompt\": \"a\"}\n{\"prompt\": \"b\"}\n");
+  EXPECT_EQ(o.exit_code, 0) << o;
+  EXPECT_EQ(OutJsonLines(o).size(), 2u);
+}
+
+TEST(Verify, BothPathsAgreeOnEveryLayer) {
+  for (const char* kv_type : {"f32", "f16", "q8_0"}) {
+    const Outcome o = RunCommand({"verify", "-m", TinyModel(), "--image", TinyPicture(), "-p",
+                                  "What is this?", "--kv-type", kv_type, "--json"});
+    ASSERT_EQ(o.exit_code, 0) << o;
+    const nlohmann::json report = OutJson(o);
+    EXPECT_EQ(report["layers"].size(), 2u + 3u);  // text and vision layers of the model
+    for (const auto& layer : report["layers"]) EXPECT_LE(layer["rel_norm"], 1e-4) << layer;
+  }
+}
+
+TEST(Verify, RunsOnModelsWithoutTokenizer) {
+  const Outcome o = RunCommand({"verify", "-m", DataPath("models/tiny-b")});
+  EXPECT_EQ(o.exit_code, 0) << o;
+  EXPECT_THAT(o.out, HasSubstr("text.layer.1"));
+}
+
+TEST(Verify, FailsBeyondItsTolerance) {
+  const Outcome o = RunCommand({"verify", "-m", TinyModel(), "--tolerance", "0", "--tile", "16"});
+  EXPECT_EQ(o.exit_code, 1) << o;
+  EXPECT_THAT(o.err, HasSubstr("BEYOND"));
+}
+
+TEST(Profile, SharesOfStagesAddUpAndShapesAreCounted) {
+  const Outcome o = RunCommand(
+      {"profile", "-m", TinyModel(), "--image", TinyPicture(), "-p", "What is this?", "-n", "4", "--json"});
+  ASSERT_EQ(o.exit_code, 0) << o;
+  const nlohmann::json report = OutJson(o);
+  double share = 0;
+  std::vector<std::string> stages;
+  for (const auto& row : report["stages"])
+    share += row["share"].get<double>(), stages.push_back(row["stage"]);
+  EXPECT_NEAR(share, 1, 1e-9);
+  EXPECT_THAT(stages, testing::ElementsAre("load", "preprocess", "encode", "prefill", "decode"));
+  size_t vision_layers = 0, decode_calls = 0;
+  for (const auto& row : report["attention"]) {
+    if (row["stage"] == "encode") vision_layers = row["layers"];
+    if (row["stage"] == "decode") decode_calls += row["calls"].get<size_t>();
+  }
+  EXPECT_EQ(vision_layers, 3u);
+  EXPECT_EQ(decode_calls, 2u * 3u);  // two layers, and the first of four tokens needs no step
+}
+
+TEST(Profile, PrintsItsTables) {
+  const Outcome o = RunCommand({"profile", "-m", TinyModel(), "-p", "Hello", "-n", "2"});
+  ASSERT_EQ(o.exit_code, 0) << o;
+  for (const char* word : {"prefill", "decode", "text.layer.1", "attention", "share"})
+    EXPECT_THAT(o.out, HasSubstr(word));
+}
+
+}  // namespace
+}  // namespace qwen3vl::test
