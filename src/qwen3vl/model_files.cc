@@ -22,7 +22,8 @@ ModelFiles LoadAnyKind(const std::string& path, const LoadModelFilesOptions& opt
                                                    path + " is a Hugging Face folder, which has its own");
     return LoadHfFolder(path, options);
   }
-  if (std::filesystem::path(path).extension() == ".safetensors")
+  const auto extension = std::filesystem::path(path).extension();
+  if (extension == ".safetensors" || extension == ".json")
     throw Error(ErrorCode::kInvalidArgument,
                 path + ": is one file of a Hugging Face model, name its folder instead");
   return LoadGgufModel(path, options);

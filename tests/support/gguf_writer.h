@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,6 +48,7 @@ class GgufWriter {
     return Raw(key, 9, Bytes(type) + Bytes(count) + std::string(elements));
   }
   GgufWriter& Raw(std::string_view key, uint32_t type, std::string_view value) {
+    if (skip_.erase(std::string(key)) > 0) return *this;
     keys_ += String(key) + Bytes(type) + std::string(value);
     ++n_keys_;
     return *this;
@@ -63,10 +65,17 @@ class GgufWriter {
   // A directory entry alone.
   GgufWriter& TensorAt(std::string_view name, const std::vector<uint64_t>& ne, uint32_t type,
                        uint64_t offset) {
+    if (skip_.erase(std::string(name)) > 0) return *this;
     directory_ += String(name) + Bytes(static_cast<uint32_t>(ne.size()));
     for (const uint64_t n : ne) directory_ += Bytes(n);
     directory_ += Bytes(type) + Bytes(offset);
     ++n_tensors_;
+    return *this;
+  }
+
+  // The next key or tensor of that name is left out, so that a test can write its own.
+  GgufWriter& Skip(std::string_view name) {
+    skip_.emplace(name);
     return *this;
   }
 
@@ -93,6 +102,7 @@ class GgufWriter {
   size_t alignment_;
   uint64_t n_keys_ = 0, n_tensors_ = 0;
   std::string keys_, directory_, data_;
+  std::set<std::string> skip_;
 };
 
 }  // namespace qwen3vl::test
