@@ -129,7 +129,30 @@ INSTANTIATE_TEST_SUITE_P(Cases, TraceOfRecording, testing::ValuesIn(RecordedCase
   return name;
 });
 
-RecordedCase FirstCase() { return RecordedCases().at(0); }
+// One with a picture or a clip, where there is one.
+RecordedCase FirstCase() {
+  const std::vector<RecordedCase> cases = RecordedCases();
+  for (const RecordedCase& c : cases)
+    if (!c.json["images"].empty() || !c.json["videos"].empty()) return c;
+  return cases.at(0);
+}
+
+TEST(Trace, EveryInstructionSetIsWithinTheTolerances) {
+  const RecordedCase c = FirstCase();
+  const nlohmann::json machine = OutJson(RunCommand({"probe", "--json"}));
+  for (const std::string isa : machine["isas"]) {
+    SCOPED_TRACE(isa);
+    const TempDir folder;
+    const std::string out = folder.File("trace.safetensors");
+    Words words = TraceArguments(c, folder, out);
+    words.insert(words.end(), {"--isa", isa});
+    const Outcome o = RunCommand(words);
+    ASSERT_EQ(o.exit_code, 0) << o;
+    const GoldenFile found = GoldenFile::FromPath(out);
+    EXPECT_EQ(found.metadata().at("isa"), isa);
+    ExpectEqualToRecording(found, c);
+  }
+}
 
 TEST(Trace, MetadataNameWhatRan) {
   const TempDir folder;

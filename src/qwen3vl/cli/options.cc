@@ -253,7 +253,11 @@ void AddGenerateOptions(CLI::App& app, GenerateOptions& o) {
       ->type_name("TEXT")
       ->allow_extra_args(false);
   app.add_flag("--ignore-eos", o.ignore_end, "go on after an end token");
-  app.add_flag("--think,!--no-think", o.enable_thinking, "let the model reason first where it can");
+  app.add_flag_callback(
+      "--think", [&o] { o.enable_thinking = true; }, "let the model reason first where it can; the default");
+  app.add_flag_callback(
+      "--no-think", [&o] { o.enable_thinking = false; },
+      "close the reasoning at once, where the model's template can");
 }
 
 }  // namespace qwen3vl::cli
