@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <numeric>
 
+#include "hw/cpu_info.h"
 #include "qwen3vl/image.h"
 #include "qwen3vl/model.h"
 #include "qwen3vl/sampler.h"
@@ -91,6 +92,7 @@ Model Model::Load(const std::string& path, const ModelOptions& options) {
   LoadModelFilesOptions load{.mmproj = options.mmproj};
   if (options.progress)
     load.progress = [&](size_t done, size_t total) { return options.progress({Phase::kLoad, done, total}); };
+  hw::SelectedIsa();  // a bad QWEN3VL_ISA is an error here rather than a surprise later
   auto impl = std::make_shared<Impl>();
   impl->files = LoadModelFiles(path, load);
   const auto warn = [&](const std::string& line) {

@@ -45,7 +45,8 @@ class RopeTable {
   hw::AlignedBuffer<float> cos_, sin_;
 };
 
-// The angles behind RopeTable::Vision, [n, head_dim / 2]: row part, then column part. head_dim is a multiple of 4.
+// The angles behind RopeTable::Vision, [n, head_dim / 2]: row part, then column part. head_dim is a multiple
+// of 4.
 std::vector<float> VisionAngles(std::span<const Position> patches, size_t head_dim);
 
 // Rotates n_heads heads of head_dim = 2 * table.half() in every row of x [n, >= n_heads * head_dim], in
