@@ -32,7 +32,11 @@ TEST(Help, OfEverySubcommandNamesItsOptionsAndShowsExamples) {
       {{"verify"}, {"--tolerance", "1e-4", "--image"}},
       {{"profile"}, {"--json", "--image", "--prompt"}},
       {{"trace"}, {"--ids", "--generate", "--only", "--out", "f32", "greedy_step_logits"}},
-      {{"trace", "attention"}, {"--in", "--out", "--tile", "--kv-type", "softcap", "valid_range", "lse"}}};
+      {{"trace", "attention"}, {"--in", "--out", "--tile", "--kv-type", "softcap", "valid_range", "lse"}},
+      {{"bench", "layer"}, {"--preset", "--kind", "--seconds", "--cooldown", "--pin", "--format", "gpt2"}},
+      {{"bench", "model"}, {"--model", "--prompt", "--generate", "--depths", "--kv-type", "--tile"}},
+      {{"bench", "image"}, {"--model", "--sizes", "--counts", "--samples"}},
+      {{"bench", "compare"}, {"--alpha", "--min-change", "noise"}}};
   for (HelpCase& c : cases) {
     if (c.command[0] == "run" || c.command[0] == "chat" || c.command[0] == "verify")
       c.mentions.insert(c.mentions.end(), session.begin(), session.end());
@@ -49,7 +53,7 @@ TEST(Help, OfTheCommandListsSubcommandsAndExitCodes) {
   const Outcome o = RunCommand({"--help"});
   EXPECT_EQ(o.exit_code, 0) << o;
   for (const char* word :
-       {"run", "chat", "probe", "inspect", "tokenize", "verify", "profile", "trace", "Exit codes"})
+       {"run", "chat", "probe", "inspect", "tokenize", "verify", "profile", "trace", "bench", "Exit codes"})
     EXPECT_THAT(o.out, HasSubstr(word));
   EXPECT_EQ(RunCommand({"--version"}).exit_code, 0);
 }

@@ -5,8 +5,10 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "qwen3vl/cli/bench.h"
 #include "qwen3vl/cli/command.h"
 #include "qwen3vl/cli/console.h"
 #include "qwen3vl/cli/interrupt.h"
@@ -70,6 +72,7 @@ int Main(int argc, char** argv) {
   std::vector<Command> commands{AddRun(app),      AddChat(app),   AddProbe(app),   AddInspect(app),
                                 AddTokenize(app), AddVerify(app), AddProfile(app), AddTrace(app)};
   commands.push_back(AddTraceAttention(*commands.back().app));
+  for (Command& command : AddBench(app)) commands.push_back(std::move(command));
 
   Console console;
   try {

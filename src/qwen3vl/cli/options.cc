@@ -152,9 +152,7 @@ void AddModelOptions(CLI::App& app, CommonOptions& o, bool model_required) {
   app.add_flag("--json", o.json, "results as JSON, and nothing else on stdout");
 }
 
-void AddAttentionOptions(CLI::App& app, CommonOptions& o) {
-  SessionOptions& s = o.session;
-  AddCount(app, "--threads", s.threads, "threads; default: the physical fast cores", 1, kMaxThreads);
+void AddPathOptions(CLI::App& app, SessionOptions& s) {
   AddParsed(app, "--kv-type",
             "keys and values are kept as f32, f16, bf16 or q8_0; default " + std::string(Name(s.kv_type)),
             "TYPE", [&s](const std::string& text) { s.kv_type = ParseKvType("--kv-type", text); });
@@ -167,6 +165,11 @@ void AddAttentionOptions(CLI::App& app, CommonOptions& o) {
                 Reject("--tile", text, "a whole number from 1 to 65536, or auto");
               s.tile = tile;
             });
+}
+
+void AddAttentionOptions(CLI::App& app, CommonOptions& o) {
+  AddCount(app, "--threads", o.session.threads, "threads; default: the physical fast cores", 1, kMaxThreads);
+  AddPathOptions(app, o.session);
   app.add_option("--isa", o.isa, "baseline, sse4, avx2, avx512 or avx512vnni; default: the best there is")
       ->type_name("NAME");
 }

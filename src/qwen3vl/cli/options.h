@@ -53,7 +53,9 @@ void AddModelOptions(CLI::App& app, CommonOptions& options, bool model_required 
 // --threads, --ctx, --kv-type, --chunk, --attention, --attention-layers, --tile, --isa, --exact,
 // --check-finite, --min-image-tokens, --max-image-tokens, --force. Their defaults are those of `options`.
 void AddSessionOptions(CLI::App& app, CommonOptions& options);
-// The part of them that one attention operation has: --threads, --kv-type, --attention, --tile, --isa.
+// The part of them that says how attention runs: --kv-type, --attention, --tile.
+void AddPathOptions(CLI::App& app, SessionOptions& options);
+// That, --threads and --isa: what one attention operation has.
 void AddAttentionOptions(CLI::App& app, CommonOptions& options);
 // --fps, --alpha, --max-pixels.
 void AddPictureOptions(CLI::App& app, MediaOptions& options);

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hw/cpu_info.h"
+#include "qwen3vl/bench/model_rows.h"
+#include "qwen3vl/bench/random.h"
+#include "qwen3vl/bench/rounds.h"
+#include "qwen3vl/error.h"
+#include "qwen3vl/kv_type.h"
+
+namespace qwen3vl::bench {
+namespace {
+
+constexpr size_t kQuestionTokens = 16;
+// The picture on which attention is compared with standard attention, which takes minutes on large ones.
+constexpr std::pair<size_t, size_t> kCheckedSize = {256, 256};
+
+// Noise on a ramp: neither empty nor too easy to resize.
+Picture MadeUpPicture(size_t width, size_t height, uint64_t seed) {
+  Picture p{width, height, std::vector<uint8_t>(width * height * 3)};
+  RandomBits bits(seed);
+  for (size_t i = 0; i < p.pixels.size(); ++i)
+    p.pixels[i] = static_cast<uint8_t>((i / 3 % width) * 128 / width + (bits() >> 57));
+  return p;
+}
+
+class ImageRun {
+ public:
+  ImageRun(const ImageOptionsBench& options, const MeasureOptions& measure)
+      : options_(options),
+        measure_(measure),
+        model_(Model::Load(options.model,
+                           {.mmproj = options.mmproj, .log = options.session.log, .progress = {}})),
+        config_(model_.impl()->files.config) {
+    if (!config_.vision)
+      throw Error(ErrorCode::kUnsupported,
+                  options.model + ": a text-only model; name its vision file with --mmproj");
+  }
+
+  void Run(PeakMeter* peaks, const RowSink& sink) {
+    Note(measure_, "comparing attention with standard attention");
+    const PicturePrompt checked = Prompt(kCheckedSize, 1);
+    accuracy_ = CheckAttention(model_, SessionFor(checked), [&](Session& s) {
+      Ask(s, checked);
+      paths_ = s.attention_paths();
+    });
+    for (const auto& size : options_.sizes)
+      for (const size_t count : options_.counts) RunPictures(size, count, peaks, sink);
+  }
+
+ private:
+  struct PicturePrompt {
+    std::vector<Picture> pictures;
+    std::vector<int32_t> ids;
+    size_t image_tokens = 0;
+    double encode_flop = 0;
+  };
+
+  SessionOptions SessionFor(const PicturePrompt& prompt) const {
+    SessionOptions options = options_.session;
+    options.context = prompt.ids.size() + 1;
+    return options;
+  }
+
+  PicturePrompt Prompt(std::pair<size_t, size_t> size, size_t count) const {
+    PicturePrompt p;
+    const Session session(model_, SessionFor(p));  // which knows the sizes after resizing
+    for (size_t i = 0; i < count; ++i) {
+      p.pictures.push_back(MadeUpPicture(size.first, size.second, 7 + i));
+      const size_t n = session.Plan(p.pictures.back()).tokens;
+      p.ids.push_back(config_.ids.vision_start);
+      p.ids.insert(p.ids.end(), n, config_.ids.image_pad);
+      p.ids.push_back(config_.ids.vision_end);
+      p.image_tokens += n;
+      p.encode_flop += VisionFlop(*config_.vision, n);
+    }
+    for (const int32_t id : RandomIds(config_, kQuestionTokens, 3)) p.ids.push_back(id);
+    return p;
+  }
+
+  Reply Ask(Session& session, const PicturePrompt& prompt) const {
+    GenerateOptions o;
+    o.max_tokens = 1;
+    o.sampling = SamplingOptions{};
+    o.ignore_end = true;
+    return Finished(session.Complete(prompt.ids, prompt.pictures, {}, o));
+  }
+
+  void RunPictures(std::pair<size_t, size_t> size, size_t count, PeakMeter* peaks, const RowSink& sink) {
+    const PicturePrompt prompt = Prompt(size, count);
+    Session session(model_, SessionFor(prompt));
+    std::vector<Row> rows;
+    for (const char* stage : {"image.preprocess", "image.encode", "image.prefill", "image.first_token"})
+      rows.push_back(NewRow(stage, session, size, count, prompt));
+    rows[1].flop = prompt.encode_flop;
+    rows[2].flop = TextFlop(config_.text, prompt.ids.size(), 0, 1);
+    for (const size_t i : {1, 2})
+      rows[i].formula = "flop: 2 a weight met, 4 * head_dim a key seen, all heads and layers";
+    MeasureCalls(
+        rows,
+        [&](size_t) {
+          session.Reset();  // else the pictures would not be encoded again
+          const Reply r = Ask(session, prompt);
+          return std::vector<double>{r.preprocess_s, r.encode_s, r.prefill_s, r.first_token_s};
+        },
+        measure_, peaks, sink);
+  }
+
+  Row NewRow(const char* layer, const Session& session, std::pair<size_t, size_t> size, size_t count,
+             const PicturePrompt& prompt) const {
+    Row row;
+    row.layer = layer;
+    row.preset = config_.name;
+    row.shape = {{"width", size.first},
+                 {"height", size.second},
+                 {"pictures", count},
+                 {"image_tokens", prompt.image_tokens},
+                 {"prompt_tokens", prompt.ids.size()}};
+    row.length = prompt.image_tokens;
+    row.dtype = std::string(hw::Name(ToFormat(options_.session.kv_type))) + " cache";
+    row.path = paths_;
+    row.plan = session.tile_reason();
+    row.threads = session.threads();
+    row.isa = hw::Name(hw::SelectedIsa());
+    row.tokens = prompt.image_tokens;
+    row.accuracy = accuracy_;
+    row.command = options_.command + " -m " + options_.model +
+                  (options_.mmproj.empty() ? "" : " --mmproj " + options_.mmproj) + " --sizes " +
+                  std::to_string(size.first) + "x" + std::to_string(size.second) + " --counts " +
+                  std::to_string(count) + " --threads " + std::to_string(session.threads()) +
+                  options_.command_tail;
+    return row;
+  }
+
+  const ImageOptionsBench& options_;
+  const MeasureOptions& measure_;
+  Model model_;
+  const ModelConfig& config_;
+  Accuracy accuracy_;
+  std::string paths_;
+};
+
+}  // namespace
+
+void RunImage(const ImageOptionsBench& options, const MeasureOptions& measure, PeakMeter* peaks,
+              const RowSink& sink) {
+  ImageRun(options, measure).Run(peaks, sink);
+}
+
+}  // namespace qwen3vl::bench

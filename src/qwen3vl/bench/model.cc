@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qwen3vl/bench/model.h"
+
+#include <algorithm>
+
+#include "hw/cpu_info.h"
+#include "qwen3vl/bench/model_rows.h"
+#include "qwen3vl/bench/rounds.h"
+#include "qwen3vl/error.h"
+#include "qwen3vl/kv_type.h"
+
+namespace qwen3vl::bench {
+namespace {
+
+GenerateOptions Greedy(size_t tokens) {
+  GenerateOptions o;
+  o.max_tokens = tokens;
+  o.sampling = SamplingOptions{};
+  o.ignore_end = true;
+  return o;
+}
+
+class ModelRun {
+ public:
+  ModelRun(const ModelOptionsBench& options, const MeasureOptions& measure)
+      : options_(options),
+        measure_(measure),
+        model_(Model::Load(options.model,
+                           {.mmproj = options.mmproj, .log = options.session.log, .progress = {}})),
+        config_(model_.impl()->files.config),
+        session_(model_, WithContext(options)) {}
+
+  void Run(PeakMeter* peaks, const RowSink& sink) {
+    Note(measure_, "comparing attention with standard attention");
+    SessionOptions small = options_.session;
+    small.context = options_.check_tokens + 8;
+    accuracy_ = CheckAttention(model_, small, [&](Session& s) {
+      Finished(s.Complete(RandomIds(config_, options_.check_tokens, 1), {}, {}, Greedy(2)));
+    });
+    for (const size_t depth : options_.depths) RunDepth(depth, peaks, sink);
+  }
+
+ private:
+  static SessionOptions WithContext(const ModelOptionsBench& o) {
+    SessionOptions s = o.session;
+    s.context = *std::ranges::max_element(o.depths) + std::max(o.prompt_tokens, o.generate_tokens + 1) + 1;
+    return s;
+  }
+
+  void RunDepth(size_t depth, PeakMeter* peaks, const RowSink& sink) {
+    const std::vector<int32_t> prefix = RandomIds(config_, depth, 2);
+    // Fills the cache, and shows which attention path runs.
+    Finished(session_.Complete(depth > 0 ? prefix : RandomIds(config_, 8, 3), {}, {}, Greedy(1)));
+    std::vector<Row> rows;
+    if (options_.prompt_tokens) rows.push_back(PromptRow(depth));
+    if (options_.generate_tokens) rows.push_back(GenerateRow(depth));
+    MeasureCalls(
+        rows,
+        [&](size_t round) {
+          std::vector<double> samples;
+          if (options_.prompt_tokens)
+            samples.push_back(Answer(prefix, options_.prompt_tokens, 1, 100 + 2 * round).prefill_s);
+          if (options_.generate_tokens)
+            samples.push_back(Answer(prefix, 1, options_.generate_tokens + 1, 101 + 2 * round).decode_s);
+          return samples;
+        },
+        measure_, peaks, sink);
+  }
+
+  // `n` new tokens after `prefix`, which is in the cache, and an answer.
+  Reply Answer(const std::vector<int32_t>& prefix, size_t n, size_t answer, uint64_t seed) {
+    std::vector<int32_t> ids = prefix;
+    for (const int32_t id : RandomIds(config_, n, seed)) ids.push_back(id);
+    const Reply reply = Finished(session_.Complete(ids, {}, {}, Greedy(answer)));
+    // Two prompts may begin alike by chance.
+    if (reply.reused_tokens < prefix.size() || reply.ids.size() != answer)
+      throw Error(ErrorCode::kUnsupported, options_.model + ": the cache kept " +
+                                               std::to_string(reply.reused_tokens) + " of " +
+                                               std::to_string(prefix.size()) + " tokens and the answer has " +
+                                               std::to_string(reply.ids.size()) + " of " +
+                                               std::to_string(answer) + ": nothing comparable was measured");
+    return reply;
+  }
+
+  Row NewRow(const char* layer, size_t tokens, size_t depth) const {
+    Row row;
+    row.layer = layer;
+    row.preset = config_.name;
+    row.shape = {{"tokens", tokens}, {"depth", depth}};
+    row.length = depth;
+    row.dtype = std::string(hw::Name(ToFormat(options_.session.kv_type))) + " cache";
+    row.path = session_.attention_paths();
+    row.plan = session_.tile_reason();
+    row.threads = session_.threads();
+    row.isa = hw::Name(hw::SelectedIsa());
+    row.tokens = tokens;
+    row.accuracy = accuracy_;
+    row.formula =
+        "flop: 2 a weight met, 4 * head_dim a key seen, all heads and layers; bytes: weights, keys, values";
+    row.command = options_.command + " -m " + options_.model + " --prompt " +
+                  std::to_string(options_.prompt_tokens) + " --generate " +
+                  std::to_string(options_.generate_tokens) + " --depths " + std::to_string(depth) +
+                  " --threads " + std::to_string(session_.threads()) + options_.command_tail;
+    return row;
+  }
+
+  Row PromptRow(size_t depth) const {
+    const size_t n = options_.prompt_tokens;
+    Row row = NewRow("model.prompt", n, depth);
+    const size_t chunks = (n + options_.session.prefill_chunk - 1) / options_.session.prefill_chunk;
+    row.flop = TextFlop(config_.text, n, depth, 1);
+    row.bytes = static_cast<double>(chunks) * StepWeightBytes(model_.impl()->files) +
+                KvBytes(config_.text, options_.session.kv_type, depth + n);
+    return row;
+  }
+
+  Row GenerateRow(size_t depth) const {
+    const size_t n = options_.generate_tokens;
+    Row row = NewRow("model.generate", n, depth);
+    // One token of the prompt lies between the depth and the answer.
+    row.flop = TextFlop(config_.text, n, depth + 1, n);
+    row.bytes = static_cast<double>(n) * (StepWeightBytes(model_.impl()->files) +
+                                          KvBytes(config_.text, options_.session.kv_type, depth + 1 + n / 2));
+    return row;
+  }
+
+  const ModelOptionsBench& options_;
+  const MeasureOptions& measure_;
+  Model model_;
+  const ModelConfig& config_;
+  Session session_;
+  Accuracy accuracy_;
+};
+
+}  // namespace
+
+void RunModel(const ModelOptionsBench& options, const MeasureOptions& measure, PeakMeter* peaks,
+              const RowSink& sink) {
+  ModelRun(options, measure).Run(peaks, sink);
+}
+
+}  // namespace qwen3vl::bench

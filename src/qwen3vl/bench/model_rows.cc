@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qwen3vl/bench/model_rows.h"
+
+#include "qwen3vl/bench/random.h"
+#include "qwen3vl/bench/rounds.h"
+#include "qwen3vl/kv_type.h"
+
+namespace qwen3vl::bench {
+namespace {
+
+bool Contains(const std::string& name, const char* part) { return name.find(part) != std::string::npos; }
+
+}  // namespace
+
+std::vector<int32_t> RandomIds(const ModelConfig& config, size_t count, uint64_t seed) {
+  const SpecialIds& s = config.ids;
+  RandomBits bits(seed);
+  std::vector<int32_t> ids;
+  while (ids.size() < count) {
+    const int32_t id = static_cast<int32_t>(bits() % config.text.vocab_size);
+    if (id != s.image_pad && id != s.video_pad && id != s.vision_start && id != s.vision_end)
+      ids.push_back(id);
+  }
+  return ids;
+}
+
+Accuracy CheckAttention(const Model& model, SessionOptions options,
+                        const std::function<void(Session&)>& call) {
+  options.verify = true;
+  Session session(model, options);
+  call(session);
+  Accuracy worst;
+  for (const LayerDeviation& d : session.deviations()) {
+    // Negated, so that NaN counts as the worst.
+    if (!(d.max_abs <= worst.max_abs)) worst.max_abs = d.max_abs;
+    if (!(d.rel_norm <= worst.rel_norm)) worst.rel_norm = d.rel_norm;
+    worst.checked += d.calls;
+  }
+  worst.reference = "standard attention of the same layer, the worst layer";
+  return worst;
+}
+
+const Reply& Finished(const Reply& reply) {
+  if (reply.finish == FinishReason::kCancelled) throw Error(ErrorCode::kCancelled, "interrupted");
+  return reply;
+}
+
+void MeasureCalls(std::vector<Row> rows, const SampleCall& call, const MeasureOptions& measure,
+                  PeakMeter* peaks, const RowSink& sink) {
+  Note(measure, rows.front().layer + " " + rows.front().preset + " " + ShapeText(rows.front()));
+  Pin(measure, rows.front().threads);
+  for (size_t i = 0; i < measure.warmup; ++i) call(i);
+  for (Row& row : rows) row.before = ReadMachineState();
+  PeakSamples peak_samples(peaks);
+  const auto start = Clock::now();
+  for (size_t round = 0;; ++round) {
+    const double spent = SecondsSince(start);
+    const bool enough = measure.seconds > 0 ? spent >= measure.seconds
+                                            : round >= measure.samples ||
+                                                  (round >= kMinSamples && spent >= measure.max_variant_s);
+    if (enough && round > 0) break;
+    Rest(measure);
+    peak_samples.Take();
+    const std::vector<double> samples = call(measure.warmup + round);
+    for (size_t i = 0; i < rows.size(); ++i)
+      if (samples[i] > 0) rows[i].samples.push_back(samples[i]);
+    CheckCancelled(measure);
+  }
+  for (Row& row : rows) {
+    if (row.samples.empty()) {
+      Note(measure, row.layer + ": took no time that the clock shows, left out");
+      continue;
+    }
+    Complete(row, peak_samples);
+    sink(row);
+  }
+}
+
+double TextFlop(const TextConfig& t, size_t n_tokens, size_t depth, size_t n_logits) {
+  const double n = static_cast<double>(n_tokens), dim = static_cast<double>(t.dim);
+  const double attention = dim * static_cast<double>(2 * t.q_dim() + 2 * t.kv_dim());
+  const double ffn = t.n_experts ? 3 * dim * static_cast<double>(t.n_experts_used * t.expert_ffn_dim) +
+                                       dim * static_cast<double>(t.n_experts)
+                                 : 3 * dim * static_cast<double>(t.ffn_dim);
+  const double pairs = n * static_cast<double>(depth) + n * (n + 1) / 2;
+  return static_cast<double>(t.n_layers) *
+             (2 * n * (attention + ffn) + 4 * static_cast<double>(t.q_dim()) * pairs) +
+         2 * static_cast<double>(n_logits) * dim * static_cast<double>(t.vocab_size);
+}
+
+double VisionFlop(const VisionConfig& v, size_t n_tokens) {
+  const double merged = static_cast<double>(v.merge_size * v.merge_size), dim = static_cast<double>(v.dim);
+  const double tokens = static_cast<double>(n_tokens), patches = merged * tokens;
+  const double block =
+      2 * patches * dim * (4 * dim + 2 * static_cast<double>(v.ffn_dim)) + 4 * dim * patches * patches;
+  const double merger = 2 * tokens * merged * dim * (merged * dim + static_cast<double>(v.out_dim));
+  return 2 * patches * dim * static_cast<double>(v.patch_dim()) + static_cast<double>(v.n_layers) * block +
+         static_cast<double>(1 + v.deepstack_layers.size()) * merger;
+}
+
+double StepWeightBytes(const ModelFiles& files) {
+  const TextConfig& t = files.config.text;
+  double bytes = 0;
+  for (const TensorEntry& e : files.tensors) {
+    if (e.name.starts_with("v.") || e.name.starts_with("mm.") || Contains(e.name, "visual")) continue;
+    const bool embedding = Contains(e.name, "token_embd") || Contains(e.name, "embed_tokens");
+    if (embedding && !t.tied_embeddings) continue;
+    const bool expert = Contains(e.name, "exps") || Contains(e.name, ".experts");
+    const double share = expert && t.n_experts
+                             ? static_cast<double>(t.n_experts_used) / static_cast<double>(t.n_experts)
+                             : 1.0;
+    bytes += share * static_cast<double>(e.bytes);
+  }
+  return bytes;
+}
+
+double KvBytes(const TextConfig& t, KvType type, size_t n_keys) {
+  return 2.0 * static_cast<double>(t.n_layers * n_keys * hw::RowBytes(ToFormat(type), t.kv_dim()));
+}
+
+}  // namespace qwen3vl::bench

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the measurements of whole models share: a loaded model, random ids, samples that a call reports
+// itself, taken in turn with the peaks of the machine.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "qwen3vl/bench/model.h"
+#include "qwen3vl/model.h"
+
+namespace qwen3vl::bench {
+
+// Ids of text tokens only.
+std::vector<int32_t> RandomIds(const ModelConfig& config, size_t count, uint64_t seed);
+
+// The layer whose attention differs most from standard attention while `call` runs on a session that
+// compares.
+Accuracy CheckAttention(const Model& model, SessionOptions options,
+                        const std::function<void(Session&)>& call);
+
+// Throws Error(kCancelled) when the reply was cut short.
+const Reply& Finished(const Reply& reply);
+
+// Rows that are filled by the same calls. `call` runs once and hands a sample in seconds to each row; zero is
+// none. A row without samples is left out, and a note says so.
+using SampleCall = std::function<std::vector<double>(size_t round)>;
+void MeasureCalls(std::vector<Row> rows, const SampleCall& call, const MeasureOptions& measure,
+                  PeakMeter* peaks, const RowSink& sink);
+
+double TextFlop(const TextConfig& text, size_t n_tokens, size_t depth, size_t n_logits);
+// Of one picture that becomes so many tokens: patches, blocks and mergers.
+double VisionFlop(const VisionConfig& vision, size_t n_tokens);
+// Weights that one step of a single token reads, experts by the share that is used.
+double StepWeightBytes(const ModelFiles& files);
+double KvBytes(const TextConfig& text, KvType type, size_t n_keys);
+
+}  // namespace qwen3vl::bench

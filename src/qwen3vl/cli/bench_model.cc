@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// `qwen3vl bench model` and `qwen3vl bench image`: whole models.
+#include <algorithm>
+#include <memory>
+
+#include "qwen3vl/bench/model.h"
+#include "qwen3vl/cli/bench.h"
+#include "qwen3vl/cli/bench_options.h"
+#include "qwen3vl/cli/interrupt.h"
+#include "qwen3vl/cli/text_format.h"
+
+namespace qwen3vl::cli {
+namespace {
+
+constexpr size_t kMaxTokens = size_t{1} << 20;
+
+constexpr const char* kModelFooter =
+    R"(Random token ids, so a model without a tokenizer serves as well. For each depth the cache holds that many tokens
+before; then --prompt new ones are processed, and --generate tokens generated one by one. The error is that of the
+layer whose attention differs most from standard attention.
+
+Examples:
+  qwen3vl bench model -m model.gguf
+  qwen3vl bench model -m model.gguf --depths 0,1024,4096 --threads 4 --isa avx2 --format markdown)";
+
+constexpr const char* kImageFooter =
+    R"(Made-up pictures of each size, as many in one prompt as --counts says, encoded anew each time. One row a stage:
+preprocess, encode, prefill (of the whole prompt), and the time to the first token of the answer.
+
+Example:
+  qwen3vl bench image -m model.gguf --sizes 512x512,1024x768 --counts 1,2)";
+
+struct ModelState {
+  BenchOptions bench;
+  CommonOptions common;
+  bench::ModelOptionsBench model;
+};
+
+struct ImageState {
+  BenchOptions bench;
+  CommonOptions common;
+  bench::ImageOptionsBench image;
+};
+
+void AddWholeModelOptions(CLI::App& app, CommonOptions& common, BenchOptions& bench) {
+  app.add_option("-m,--model", common.model, "Hugging Face folder or GGUF file")
+      ->type_name("MODEL")
+      ->required();
+  app.add_option("--mmproj", common.mmproj, "vision GGUF; found beside the text GGUF when not given")
+      ->type_name("FILE");
+  SessionOptions& s = common.session;
+  AddPathOptions(app, s);
+  AddCount(app, "--chunk", s.prefill_chunk, "prompt tokens at a time; default 512", 1, kMaxTokens);
+  app.add_flag("--exact", s.exact, "quantised weights times float activations");
+  bench.measure.samples = 5;
+  AddBenchOptions(app, bench);
+  bench.measure.max_variant_s = 60;
+}
+
+// What repeats a row besides what the row's own command says.
+std::string SessionTail(const SessionOptions& s) {
+  std::string tail = " --kv-type " + std::string(Name(s.kv_type)) + " --attention " +
+                     std::string(Name(s.attention)) + " --chunk " + std::to_string(s.prefill_chunk);
+  if (s.tile) tail += " --tile " + std::to_string(s.tile);
+  return tail + (s.exact ? " --exact" : "");
+}
+
+// Hands the common options over to those of the measurement, and Ctrl-C and warnings to the session.
+template <class Options>
+void Take(const CommonOptions& common, const BenchOptions& bench, const std::string& isa, Console& console,
+          Options& options) {
+  options.model = common.model;
+  options.mmproj = common.mmproj;
+  options.session = common.session;
+  options.session.threads = bench.threads;
+  options.session.log = console.Log();
+  options.session.progress = [](const Progress&) { return !Interrupted(); };
+  options.command_tail = SessionTail(common.session) + bench.CommandTail(isa);
+}
+
+ExitCode BenchModel(ModelState& state, Console& console) {
+  if (state.model.prompt_tokens == 0 && state.model.generate_tokens == 0)
+    throw CLI::ValidationError("--prompt", "0 and --generate 0 leave nothing to measure");
+  RunBench(state.bench, console,
+           [&](const std::string& isa, const bench::MeasureOptions& how, bench::PeakMeter* peaks,
+               const Sink& sink) {
+             Take(state.common, state.bench, isa, console, state.model);
+             ReadingFiles([&] { bench::RunModel(state.model, how, peaks, sink); });
+           });
+  return kDone;
+}
+
+ExitCode BenchImage(ImageState& state, Console& console) {
+  RunBench(state.bench, console,
+           [&](const std::string& isa, const bench::MeasureOptions& how, bench::PeakMeter* peaks,
+               const Sink& sink) {
+             Take(state.common, state.bench, isa, console, state.image);
+             ReadingFiles([&] { bench::RunImage(state.image, how, peaks, sink); });
+           });
+  return kDone;
+}
+
+}  // namespace
+
+Command AddBenchModel(CLI::App& bench) {
+  const auto state = std::make_shared<ModelState>();
+  CLI::App* app = bench.add_subcommand("model", "Measures prompt and generation speed of a model by depth");
+  AddWholeModelOptions(*app, state->common, state->bench);
+  AddCount(*app, "--prompt", state->model.prompt_tokens, "tokens of a prompt, 0: not measured; default 512",
+           0, kMaxTokens);
+  AddCount(*app, "--generate", state->model.generate_tokens, "tokens generated, 0: not measured; default 64",
+           0, kMaxTokens);
+  AddCounts(*app, "--depths", state->model.depths, "tokens in the cache before; default 0,4096", 0,
+            kMaxTokens);
+  app->footer(kModelFooter);
+  return {app, [state](Console& console) { return BenchModel(*state, console); }};
+}
+
+Command AddBenchImage(CLI::App& bench) {
+  const auto state = std::make_shared<ImageState>();
+  CLI::App* app = bench.add_subcommand("image", "Measures the stages of reading pictures by size and count");
+  AddWholeModelOptions(*app, state->common, state->bench);
+  app->add_option_function<std::string>(
+         "--sizes",
+         [state](const std::string& text) {
+           state->image.sizes.clear();
+           for (const std::string& item : SplitList(text, ','))
+             state->image.sizes.push_back(ParseSize("--sizes", item));
+           if (state->image.sizes.empty())
+             throw CLI::ValidationError("--sizes",
+                                        "'" + text + "', want WIDTHxHEIGHT with commas between them");
+         },
+         "pictures, as in 512x512,1024x768; default 256x256,512x512")
+      ->type_name("WxH,WxH");
+  AddCounts(*app, "--counts", state->image.counts, "pictures in one prompt; default 1", 1, 64);
+  app->footer(kImageFooter);
+  return {app, [state](Console& console) { return BenchImage(*state, console); }};
+}
+
+}  // namespace qwen3vl::cli

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole models, on the tiny one that the project ships.
+#include "qwen3vl/bench/model.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "qwen3vl/bench/model_rows.h"
+#include "qwen3vl/error.h"
+
+namespace qwen3vl::bench {
+namespace {
+
+using testing::StartsWith;
+
+MeasureOptions Twice() {
+  MeasureOptions options;
+  options.samples = 2;
+  return options;
+}
+
+TEST(BenchModel, MeasuresPromptAndGenerationAtEveryDepth) {
+  ModelOptionsBench options;
+  options.model = QWEN3VL_TINY_MODEL;
+  options.session.threads = 1;
+  options.prompt_tokens = 12;
+  options.generate_tokens = 3;
+  options.depths = {0, 20};
+  std::vector<Row> rows;
+  RunModel(options, Twice(), nullptr, [&](const Row& row) { rows.push_back(row); });
+  ASSERT_EQ(rows.size(), 4u);
+  const char* layers[] = {"model.prompt", "model.generate", "model.prompt", "model.generate"};
+  for (size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(rows[i].layer, layers[i]);
+    EXPECT_EQ(rows[i].length, i < 2 ? 0u : 20u);
+    EXPECT_EQ(rows[i].samples.size(), 2u);
+    EXPECT_GT(rows[i].flop.value(), 0);
+    EXPECT_GT(rows[i].bytes.value(), 0);
+    EXPECT_THAT(rows[i].path, StartsWith("cpu_tiled"));
+    // Both paths read the same cache: only the order of float32 sums differs.
+    EXPECT_GT(rows[i].accuracy.value().checked, 0u);
+    EXPECT_LE(rows[i].accuracy->rel_norm, 1e-5);
+  }
+}
+
+TEST(BenchImage, MeasuresEveryStage) {
+  ImageOptionsBench options;
+  options.model = QWEN3VL_TINY_MODEL;
+  options.session.threads = 1;
+  options.session.max_image_tokens = 64;
+  options.sizes = {{64, 96}};
+  options.counts = {1, 2};
+  std::vector<Row> rows;
+  RunImage(options, Twice(), nullptr, [&](const Row& row) { rows.push_back(row); });
+  ASSERT_EQ(rows.size(), 8u);
+  EXPECT_EQ(rows[4].layer, "image.preprocess");
+  EXPECT_EQ(rows[5].layer, "image.encode");
+  EXPECT_EQ(rows[6].layer, "image.prefill");
+  EXPECT_EQ(rows[7].layer, "image.first_token");
+  EXPECT_EQ(rows[4].tokens.value(), 2 * rows[0].tokens.value());
+  // Encoded anew each time, or the second sample would be free.
+  for (const double seconds : rows[5].samples) EXPECT_GT(seconds, 0);
+  // The time to the first token contains the others.
+  EXPECT_GE(rows[7].stats.min, rows[6].stats.min);
+}
+
+TEST(BenchModel, CountsWorkByFormula) {
+  TextConfig t;
+  t.n_layers = 2;
+  t.dim = 8;
+  t.n_heads = 2;
+  t.n_kv_heads = 1;
+  t.head_dim = 4;
+  t.ffn_dim = 16;
+  t.vocab_size = 10;
+  // A layer: q and o 8 x 8 each, k and v 4 x 8 each, three of 16 x 8; keys seen: 5 + 1 + 5 + 2.
+  EXPECT_EQ(TextFlop(t, 2, 5, 1), 2 * (2 * 2 * (64 + 64 + 32 + 32 + 3 * 128) + 4 * 8 * 13) + 2 * 8 * 10);
+  VisionConfig v;
+  v.dim = 4;
+  v.n_layers = 2;
+  v.ffn_dim = 6;
+  v.out_dim = 5;
+  v.patch_size = 2;
+  v.deepstack_layers = {0};
+  // 8 patches of 24 values; a block: qkv and projection 4 x 4 x 4, two of 6 x 4; mergers 16 x 16 and 5 x 16.
+  EXPECT_EQ(VisionFlop(v, 2),
+            2 * 8 * 4 * 24 + 2 * (2 * 8 * (64 + 48) + 4 * 4 * 64) + 2 * (2 * 2 * (256 + 80)));
+  EXPECT_EQ(KvBytes(t, KvType::kF16, 7), 2.0 * 2 * 7 * 4 * 2);
+}
+
+TEST(BenchModel, RefusesWhatIsNotThere) {
+  ModelOptionsBench options;
+  options.model = "/no/such/model";
+  EXPECT_THROW(RunModel(options, Twice(), nullptr, [](const Row&) {}), Error);
+}
+
+}  // namespace
+}  // namespace qwen3vl::bench

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// `bench`: rows on stdout and nothing else, and two results compared. No time is judged.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "process.h"
+#include "support/temp_dir.h"
+
+namespace qwen3vl::test {
+namespace {
+
+using testing::HasSubstr;
+
+const std::vector<std::string> kTinyLayer = {
+    "bench",     "layer", "--preset",  "gpt2", "--kind",    "attention.prefill",
+    "--lengths", "20",    "--dtype",   "f32",  "--samples", "2",
+    "--threads", "1",     "--no-peaks"};
+
+std::vector<std::string> With(std::vector<std::string> args, const std::vector<std::string>& more) {
+  args.insert(args.end(), more.begin(), more.end());
+  return args;
+}
+
+TEST(BenchCommand, JsonHoldsOneRowAPathWithItsError) {
+  const nlohmann::json document = OutJson(RunCommand(With(kTinyLayer, {"--json"})));
+  EXPECT_EQ(document["schema"], 1);
+  ASSERT_EQ(document["rows"].size(), 2u);  // tiled and standard
+  for (const auto& row : document["rows"]) {
+    EXPECT_LT(row["accuracy"]["rel_norm"].get<double>(), 2e-6);
+    EXPECT_EQ(row["samples"].size(), 2u);
+    EXPECT_TRUE(row["peaks"].is_null());
+    EXPECT_THAT(row["command"].get<std::string>(),
+                HasSubstr("qwen3vl bench layer --preset gpt2 --kind attention.prefill"));
+  }
+}
+
+TEST(BenchCommand, ComparesTwoResults) {
+  const Outcome lines = RunCommand(With(kTinyLayer, {"--format", "jsonl"}));
+  ASSERT_EQ(lines.exit_code, 0) << lines.err;
+  const TempDir folder;
+  folder.Write("a.jsonl", lines.out);
+  const std::string file = (folder.path() / "a.jsonl").string();
+  const Outcome same = RunCommand({"bench", "compare", file, file});
+  EXPECT_EQ(same.exit_code, 0) << same.err;
+  EXPECT_THAT(same.out, HasSubstr("noise"));
+  folder.Write("bad.json", "{\"rows\": 3}");
+  const Outcome bad = RunCommand({"bench", "compare", file, (folder.path() / "bad.json").string()});
+  EXPECT_EQ(bad.exit_code, 3);
+  EXPECT_THAT(bad.err, HasSubstr("bad.json"));
+}
+
+TEST(BenchCommand, BadOptionsAreExitCode2) {
+  for (const std::vector<std::string>& more : std::vector<std::vector<std::string>>{{"--preset", "gpt5"},
+                                                                                    {"--format", "xml"},
+                                                                                    {"--dtype", "f8"},
+                                                                                    {"--path", "cuda"},
+                                                                                    {"--isa", "mmx"}}) {
+    const Outcome o = RunCommand(With({"bench", "layer"}, more));
+    EXPECT_EQ(o.exit_code, 2) << more[1] << o.err;
+    EXPECT_THAT(o.err, HasSubstr(more[1]));
+  }
+}
+
+}  // namespace
+}  // namespace qwen3vl::test
