@@ -15,9 +15,9 @@ void Add(const Preset& preset, const char* phase, const AttentionProblem& proble
     lazy.row.bytes = AttentionBytes(problem);
     lazy.units = problem.layers;
     lazy.check = [=] {
-      const auto request = tiled ? attention::PathRequest::kTiled : attention::PathRequest::kStandard;
+      const AttentionForm form = tiled ? AttentionForm::kTiled : AttentionForm::kStandard;
       *made =
-          MakeAttentionVariant(std::make_shared<AttentionData>(problem), {request, PlanFor(problem, {})}, {});
+          MakeAttentionVariant(std::make_shared<AttentionData>(problem), {form, PlanFor(problem, {})}, {});
       return made->check();
     };
     lazy.run = [=] { made->run(); };

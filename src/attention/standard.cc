@@ -166,6 +166,19 @@ void RunTask(const Inputs& in, const Outputs& out, const Task& task, Scratch<Acc
   for (size_t r = 0; r < task.rows(); ++r) WriteRow(in, out, task, r, lse[r], s);
 }
 
+// How a problem is cut: the tokens of a head in chunks of kTaskTokens.
+struct Cut {
+  size_t chunks, tasks, threads;
+  size_t rows;  // of the largest task
+};
+
+Cut MakeCut(const Shape& shape, size_t threads) {
+  const size_t chunks = (shape.q_len + kTaskTokens - 1) / kTaskTokens;
+  const size_t tasks = shape.batch * shape.n_kv_heads * chunks;
+  return {chunks, tasks, std::max<size_t>(1, std::min(threads, tasks)),
+          std::min(kTaskTokens, shape.q_len) * (shape.n_heads / shape.n_kv_heads)};
+}
+
 template <class Acc>
 std::vector<Scratch<Acc>> MakeScratch(const Shape& shape, size_t rows, size_t threads) {
   const size_t n_scores = hw::CheckedMul(rows, hw::CheckedAdd(shape.kv_len, 1, "scores"), "scores");
@@ -192,18 +205,23 @@ std::vector<Scratch<Acc>> MakeScratch(const Shape& shape, size_t rows, size_t th
 template <class Acc>
 void AttendStandard(const Inputs& in, const Outputs& out, hw::Threads threads) {
   const Shape& shape = in.shape;
-  const size_t group = shape.n_heads / shape.n_kv_heads;
-  const size_t chunks = (shape.q_len + kTaskTokens - 1) / kTaskTokens;
-  const size_t n_tasks = shape.batch * shape.n_kv_heads * chunks;
-  threads.count = std::max<size_t>(1, std::min(threads.count, n_tasks));
-  auto scratch = MakeScratch<Acc>(shape, std::min(kTaskTokens, shape.q_len) * group, threads.count);
-  hw::ParallelFor(threads, n_tasks, [&](size_t index, size_t thread) noexcept {
-    const size_t first = (chunks - 1 - index % chunks) * kTaskTokens;  // causal: late rows are the heavy ones
-    const size_t head = index / chunks;
+  const Cut cut = MakeCut(shape, threads.count);
+  threads.count = cut.threads;
+  auto scratch = MakeScratch<Acc>(shape, cut.rows, cut.threads);
+  hw::ParallelFor(threads, cut.tasks, [&](size_t index, size_t thread) noexcept {
+    // Causal: late rows are the heavy ones.
+    const size_t first = (cut.chunks - 1 - index % cut.chunks) * kTaskTokens;
+    const size_t head = index / cut.chunks;
     const Task task{head / shape.n_kv_heads, head % shape.n_kv_heads, first,
-                    std::min(kTaskTokens, shape.q_len - first), group};
+                    std::min(kTaskTokens, shape.q_len - first), shape.n_heads / shape.n_kv_heads};
     RunTask(in, out, task, scratch[thread]);
   });
+}
+
+size_t StandardScratchBytes(const Shape& shape, size_t threads, size_t acc_bytes) {
+  const Cut cut = MakeCut(shape, threads);
+  const size_t row = shape.head_dim * (sizeof(float) + acc_bytes) + (shape.kv_len + 1) * acc_bytes;
+  return cut.threads * (cut.rows * (row + sizeof(KvRange)) + 2 * shape.head_dim * sizeof(float));
 }
 
 template void AttendStandard<float>(const Inputs&, const Outputs&, hw::Threads);

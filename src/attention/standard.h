@@ -14,6 +14,9 @@ namespace qwen3vl::attention {
 template <class Acc>
 void AttendStandard(const Inputs& in, const Outputs& out, hw::Threads threads);
 
+// Bytes that those scores and what goes with them take, on all threads, with sums of `acc_bytes` bytes.
+size_t StandardScratchBytes(const Shape& shape, size_t threads, size_t acc_bytes);
+
 extern template void AttendStandard<float>(const Inputs&, const Outputs&, hw::Threads);
 extern template void AttendStandard<double>(const Inputs&, const Outputs&, hw::Threads);
 

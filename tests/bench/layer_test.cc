@@ -61,7 +61,7 @@ TEST_P(PresetTest, AttentionMatchesFloat64OnEveryPath) {
     options.formats = {hw::Format::kF32, hw::Format::kF16};
     options.threads = 1;
     // The standard path has one form for all.
-    if (isa != hw::AvailableIsas().back()) options.paths = {attention::PathRequest::kTiled};
+    if (isa != hw::AvailableIsas().back()) options.paths = {AttentionForm::kTiled};
     const std::vector<Row> rows = Rows(options);
     EXPECT_GE(rows.size(), 2u);
     for (const Row& row : rows) {
@@ -109,9 +109,7 @@ TEST(Layer, AWrongResultShowsInTheErrorColumn) {
   AttentionData data(problem);
   // Nothing has run: the output is zero, so all of the reference is missing.
   EXPECT_DOUBLE_EQ(data.Check(20).rel_norm, 1);
-  attention::Options options;
-  options.plan = PlanFor(problem, {});
-  data.Run(0, options);
+  data.Run(0, AttentionForm::kTiled, PlanFor(problem, {}));
   EXPECT_LT(data.Check(20).rel_norm, 2e-6);
 }
 
@@ -131,13 +129,32 @@ TEST(Layer, CountsWorkByFormula) {
   EXPECT_EQ(AttentionBytes(p), 2.0 * 2 * 6 * 16 + 4.0 * 2 * 192);
 }
 
+TEST(Layer, WeightsTakeMemoryBySquareAndTiledDoesNot) {
+  LayerOptions options;
+  options.presets = {"gpt2"};
+  options.kinds = {"attention.prefill"};
+  options.lengths = {300, 600};  // both longer than a tile
+  options.formats = {hw::Format::kF32};
+  options.paths = {AttentionForm::kTiled, AttentionForm::kStandard, AttentionForm::kWeights};
+  options.threads = 1;
+  const std::vector<Row> rows = Rows(options);
+  ASSERT_EQ(rows.size(), 6u);
+  EXPECT_EQ(rows[0].scratch_bytes, rows[3].scratch_bytes);
+  EXPECT_LT(*rows[4].scratch_bytes, 2 * *rows[1].scratch_bytes);
+  // The weights alone: 12 heads, float32.
+  EXPECT_EQ(*rows[2].scratch_bytes - *rows[1].scratch_bytes, 12u * 300 * 300 * 4);
+  EXPECT_EQ(*rows[5].scratch_bytes - *rows[4].scratch_bytes, 12u * 600 * 600 * 4);
+  EXPECT_EQ(rows[2].path, "standard with weights");
+  EXPECT_LE(rows[2].accuracy->rel_norm, 2e-6);
+}
+
 TEST(Layer, RowsCarryTheCommandThatRepeatsThem) {
   LayerOptions options;
   options.presets = {"gpt2"};
   options.kinds = {"attention.prefill"};
   options.lengths = {16};
   options.formats = {hw::Format::kF32};
-  options.paths = {attention::PathRequest::kStandard};
+  options.paths = {AttentionForm::kStandard};
   options.threads = 1;
   options.tile = 32;
   options.command_tail = " --isa avx2";

@@ -36,6 +36,28 @@ TEST(BenchCommand, JsonHoldsOneRowAPathWithItsError) {
   }
 }
 
+TEST(BenchCommand, SweepsALayerByLength) {
+  const Outcome o =
+      RunCommand({"bench", "sweep", "--preset", "gpt2", "--lengths", "20,40", "--contexts", "30", "--kv-type",
+                  "bf16", "--samples", "1", "--no-peaks", "--format", "jsonl"});
+  const std::vector<nlohmann::json> rows = OutJsonLines(o);
+  // Tiled, standard and with weights for each prompt; tiled and standard for the step.
+  ASSERT_EQ(rows.size(), 8u) << o;
+  for (const auto& row : rows) {
+    EXPECT_EQ(row["dtype"], "bf16 cache");
+    EXPECT_GT(row["scratch_bytes"], 0);
+    EXPECT_LE(row["accuracy"]["rel_norm"], 1e-2);  // bf16: steps of 2^-8
+  }
+  EXPECT_EQ(rows[3]["length"], 40);
+  EXPECT_EQ(rows[7]["layer"], "attention.decode");
+}
+
+TEST(BenchCommand, SweepsAModelByDepth) {
+  const Outcome o = RunCommand({"bench", "sweep", "-m", TinyModel(), "--depths", "0,8", "--prompt", "4",
+                                "--generate", "2", "--samples", "1", "--no-peaks", "--json"});
+  EXPECT_EQ(OutJson(o)["rows"].size(), 4u) << o;
+}
+
 TEST(BenchCommand, ComparesTwoResults) {
   const Outcome lines = RunCommand(With(kTinyLayer, {"--format", "jsonl"}));
   ASSERT_EQ(lines.exit_code, 0) << lines.err;

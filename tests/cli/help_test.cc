@@ -36,6 +36,7 @@ TEST(Help, OfEverySubcommandNamesItsOptionsAndShowsExamples) {
       {{"bench", "layer"}, {"--preset", "--kind", "--seconds", "--cooldown", "--pin", "--format", "gpt2"}},
       {{"bench", "model"}, {"--model", "--prompt", "--generate", "--depths", "--kv-type", "--tile"}},
       {{"bench", "image"}, {"--model", "--sizes", "--counts", "--samples"}},
+      {{"bench", "sweep"}, {"--preset", "--lengths", "--contexts", "--depths", "--attention"}},
       {{"bench", "compare"}, {"--alpha", "--min-change", "noise"}}};
   for (HelpCase& c : cases) {
     if (c.command[0] == "run" || c.command[0] == "chat" || c.command[0] == "verify")

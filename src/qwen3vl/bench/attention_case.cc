@@ -63,7 +63,31 @@ hw::AlignedBuffer<std::byte> Stored(const hw::AlignedBuffer<float>& t, hw::Forma
   return out;
 }
 
+// As rows name it.
+std::string PathName(AttentionForm form) {
+  if (form == AttentionForm::kTiled) return "cpu_tiled";
+  return form == AttentionForm::kStandard ? "standard" : "standard with weights";
+}
+
 }  // namespace
+
+std::string_view Name(AttentionForm form) {
+  switch (form) {
+    case AttentionForm::kTiled:
+      return "tiled";
+    case AttentionForm::kStandard:
+      return "standard";
+    case AttentionForm::kWeights:
+      break;
+  }
+  return "weights";
+}
+
+std::optional<AttentionForm> AttentionFormFromName(std::string_view name) {
+  for (const AttentionForm form : {AttentionForm::kTiled, AttentionForm::kStandard, AttentionForm::kWeights})
+    if (name == Name(form)) return form;
+  return std::nullopt;
+}
 
 AttentionData::AttentionData(const AttentionProblem& problem) : problem_(problem) {
   CheckMemory(problem_);
@@ -107,10 +131,24 @@ attention::Inputs AttentionData::Inputs(size_t layer) const {
   return in;
 }
 
-attention::AttentionReport AttentionData::Run(size_t layer, const attention::Options& options) {
+attention::AttentionReport AttentionData::Run(size_t layer, AttentionForm form, const hw::TilePlan& plan) {
   attention::Outputs out;
   out.out = out_.data();
+  if (form == AttentionForm::kWeights) {
+    weights_.Reserve(AttentionWeightBytes(problem_) / sizeof(float));
+    out.weights = weights_.data();
+  }
+  attention::Options options;
+  options.plan = plan;
+  options.request =
+      form == AttentionForm::kTiled ? attention::PathRequest::kTiled : attention::PathRequest::kStandard;
   return attention::Attend(Inputs(layer), out, options, workspace_);
+}
+
+size_t AttentionData::ScratchBytes(AttentionForm form) const {
+  if (form == AttentionForm::kTiled) return workspace_.bytes();
+  return attention::StandardScratchBytes(ShapeOf(problem_), problem_.threads, sizeof(float)) +
+         (form == AttentionForm::kWeights ? AttentionWeightBytes(problem_) : 0);
 }
 
 Accuracy AttentionData::Check(size_t max_rows) const {
@@ -160,6 +198,10 @@ size_t CopiesBeyondCache(size_t bytes) {
   return std::max<size_t>(1, std::min(wanted, affordable));
 }
 
+size_t AttentionWeightBytes(const AttentionProblem& p) {
+  return hw::CheckedProduct({p.shape.batch, p.shape.n_heads, p.q_len, p.kv_len, sizeof(float)}, "weights");
+}
+
 double AttentionFlop(const AttentionProblem& p) {
   const std::vector<size_t> lengths = LengthsOf(p);
   attention::Mask mask;
@@ -196,7 +238,7 @@ Variant MakeAttentionVariant(std::shared_ptr<AttentionData> data, const Attentio
   if (p.layers > 1) row.shape.emplace_back("caches", p.layers);
   row.length = p.kv_len;
   row.dtype = std::string(hw::Name(p.kv_format)) + (p.cache ? " cache" : "");
-  row.path = variant.request == attention::PathRequest::kStandard ? "standard" : "cpu_tiled";
+  row.path = PathName(variant.form);
   row.plan = variant.plan.reason;
   row.threads = variant.plan.threads;
   row.isa = hw::Name(hw::SelectedIsa());
@@ -206,29 +248,26 @@ Variant MakeAttentionVariant(std::shared_ptr<AttentionData> data, const Attentio
       "flop: 4 * head_dim a pair of query and visible key, all heads; bytes: q, out, keys and values once";
   row.tokens = p.shape.batch * p.q_len;
 
-  attention::Options options;
-  options.request = variant.request;
-  options.plan = variant.plan;
   Variant v;
   v.row = std::move(row);
   v.units = p.layers;
-  v.run = [data, options, n = p.layers] {
-    for (size_t layer = 0; layer < n; ++layer) data->Run(layer, options);
+  v.run = [data, variant, n = p.layers] {
+    for (size_t layer = 0; layer < n; ++layer) data->Run(layer, variant.form, variant.plan);
   };
   const auto report = std::make_shared<attention::AttentionReport>();
-  v.check = [data, options, report, rows = variant.check_rows] {
-    *report = data->Run(0, options);
-    return data->Check(rows);
+  v.check = [data, variant, report] {
+    *report = data->Run(0, variant.form, variant.plan);
+    return data->Check(variant.check_rows);
   };
-  v.finish = [data, report, q_rows = variant.plan.q_rows](Row& r) {
-    r.path = attention::Name(report->used);
+  v.finish = [data, variant, report](Row& r) {
+    r.scratch_bytes = data->ScratchBytes(variant.form);
     r.tile = report->tile;
-    if (report->used == attention::Path::kStandard) {
+    if (report->used == attention::Path::kCpuTiled) {
+      r.q_rows = variant.plan.q_rows;
+    } else {
       r.plan = report->sentence;
-      return;
+      if (variant.form == AttentionForm::kTiled) r.path = attention::Name(report->used);
     }
-    r.q_rows = q_rows;
-    r.scratch_bytes = data->scratch_bytes();
   };
   return v;
 }

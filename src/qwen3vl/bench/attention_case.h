@@ -7,6 +7,8 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <string_view>
 
 #include "attention/attention.h"
 #include "hw/tile_plan.h"
@@ -14,6 +16,12 @@
 #include "qwen3vl/bench/presets.h"
 
 namespace qwen3vl::bench {
+
+// How attention is computed. kWeights: standard attention that also hands out its weights and so keeps
+// [batch, n_heads, q_len, kv_len] of them, as the textbook does.
+enum class AttentionForm { kTiled, kStandard, kWeights };
+std::string_view Name(AttentionForm form);  // "tiled", "standard", "weights"
+std::optional<AttentionForm> AttentionFormFromName(std::string_view name);
 
 struct AttentionProblem {
   AttentionShape shape;  // `length` is not used
@@ -34,12 +42,13 @@ class AttentionData {
   const AttentionProblem& problem() const { return problem_; }
   // Of the cache of layer `layer`, where there is one.
   attention::Inputs Inputs(size_t layer) const;
-  // Runs layer `layer` into the output.
-  attention::AttentionReport Run(size_t layer, const attention::Options& options);
+  // Runs layer `layer` into the output, on the path of `form`.
+  attention::AttentionReport Run(size_t layer, AttentionForm form, const hw::TilePlan& plan);
   // Compares the output with float64 standard attention on float32 keys and values, for at most `max_rows`
   // query rows, the first, the last and those between at even distances.
   Accuracy Check(size_t max_rows) const;
-  size_t scratch_bytes() const { return workspace_.bytes(); }
+  // What a run takes beside inputs and output, weights that are handed out included.
+  size_t ScratchBytes(AttentionForm form) const;
   std::span<const float> output() const { return out_.span(); }
 
  private:
@@ -48,11 +57,12 @@ class AttentionData {
   hw::AlignedBuffer<std::byte> k_stored_, v_stored_;
   std::unique_ptr<attention::KvCache> cache_;
   std::vector<size_t> kv_lengths_;
+  hw::AlignedBuffer<float> weights_;  // AttentionForm::kWeights
   attention::Workspace workspace_;
 };
 
 struct AttentionVariant {
-  attention::PathRequest request = attention::PathRequest::kAuto;
+  AttentionForm form = AttentionForm::kTiled;
   hw::TilePlan plan;
   size_t check_rows = 16;
 };
@@ -60,6 +70,9 @@ struct AttentionVariant {
 // How many copies of `bytes` must be used in turn so that each comes from memory, not from a cache: at least
 // 4 times the last cache, at most a quarter of the free memory.
 size_t CopiesBeyondCache(size_t bytes);
+
+// Of the weights that AttentionForm::kWeights hands out.
+size_t AttentionWeightBytes(const AttentionProblem& problem);
 
 double AttentionFlop(const AttentionProblem& problem);
 double AttentionBytes(const AttentionProblem& problem);

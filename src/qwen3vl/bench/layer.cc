@@ -5,7 +5,9 @@
 
 #include "hw/cpu_info.h"
 #include "qwen3vl/bench/linear_case.h"
+#include "qwen3vl/bench/rounds.h"
 #include "qwen3vl/error.h"
+#include "qwen3vl/kv_type.h"
 
 namespace qwen3vl::bench {
 namespace {
@@ -17,10 +19,6 @@ using Formats = std::vector<hw::Format>;
 
 bool IsKvFormat(hw::Format f) {
   return f == hw::Format::kF32 || f == hw::Format::kF16 || f == hw::Format::kBF16 || f == hw::Format::kQ8_0;
-}
-
-const char* OptionName(attention::PathRequest path) {
-  return path == attention::PathRequest::kStandard ? "standard" : "tiled";
 }
 
 class LayerRun {
@@ -72,8 +70,8 @@ class LayerRun {
   void Attention(const Preset& preset, const std::string& layer, AttentionProblem problem,
                  const Formats& formats) {
     std::vector<Variant> variants;
-    std::vector<attention::PathRequest> paths = options_.paths;
-    if (paths.empty()) paths = {attention::PathRequest::kTiled, attention::PathRequest::kStandard};
+    std::vector<AttentionForm> paths = options_.paths;
+    if (paths.empty()) paths = {AttentionForm::kTiled, AttentionForm::kStandard};
     const bool decode = problem.q_len == 1;
     for (const hw::Format format : formats) {
       problem.kv_format = format;
@@ -84,12 +82,15 @@ class LayerRun {
       if (decode && options_.cold)
         problem.layers = CopiesBeyondCache(static_cast<size_t>(AttentionBytes(problem)));
       const auto data = std::make_shared<AttentionData>(problem);
-      for (const attention::PathRequest path : paths) {
-        if (path == attention::PathRequest::kStandard &&
-            AttentionFlop(problem) * static_cast<double>(problem.layers) > options_.max_standard_flop)
+      for (const AttentionForm path : paths) {
+        if (decode && path == AttentionForm::kWeights) continue;  // a row of them: as standard
+        if (const std::string why = WhyNot(problem, path); !why.empty()) {
+          Note(measure_, layer + " " + std::string(preset.name) + " " + std::string(Name(path)) + ", " +
+                             std::to_string(problem.kv_len) + " keys: " + why + ", left out");
           continue;
+        }
         std::string rest = (decode ? " --contexts " : " --lengths ") + std::to_string(problem.kv_len) +
-                           " --dtype " + std::string(hw::Name(format)) + " --path " + OptionName(path);
+                           " --dtype " + std::string(hw::Name(format)) + " --path " + std::string(Name(path));
         if (options_.tile) rest += " --tile " + std::to_string(options_.tile);
         if (options_.q_rows) rest += " --q-rows " + std::to_string(options_.q_rows);
         variants.push_back(MakeAttentionVariant(data, {path, PlanFor(problem, options_), options_.check_rows},
@@ -99,7 +100,19 @@ class LayerRun {
     Take(variants);
   }
 
-  Formats KvFormats(const Formats& usual) const {
+  // Why this path is not measured on this problem; empty: it is.
+  std::string WhyNot(const AttentionProblem& problem, AttentionForm path) const {
+    if (path == AttentionForm::kTiled) return "";
+    if (AttentionFlop(problem) * static_cast<double>(problem.layers) > options_.max_standard_flop)
+      return "would take minutes";
+    const size_t available = hw::ProbeCpu().memory_available_bytes;
+    if (path == AttentionForm::kWeights && available != 0 && AttentionWeightBytes(problem) > available / 4)
+      return "weights of " + std::to_string(AttentionWeightBytes(problem) >> 20) + " MiB";
+    return "";
+  }
+
+  Formats KvFormats(const Formats& usual, bool cached) const {
+    if (cached && options_.cache_type) return {ToFormat(*options_.cache_type)};
     if (options_.formats.empty()) return usual;
     Formats formats;
     std::ranges::copy_if(options_.formats, std::back_inserter(formats), IsKvFormat);
@@ -112,14 +125,14 @@ class LayerRun {
     const Formats usual = cached ? Formats{hw::Format::kF32, hw::Format::kF16} : Formats{hw::Format::kF32};
     for (const size_t length : OrElse(options_.lengths, {preset.attention.length}))
       Attention(preset, "attention.prefill", {.shape = preset.attention, .q_len = length, .kv_len = length},
-                KvFormats(usual));
+                KvFormats(usual, cached));
   }
 
   void Decode(const Preset& preset) {
     if (!Wanted("attention.decode") || !preset.attention.causal) return;
     for (const size_t context : OrElse(options_.contexts, {kDecodeContext}))
       Attention(preset, "attention.decode", {.shape = preset.attention, .q_len = 1, .kv_len = context},
-                KvFormats({hw::Format::kF16, hw::Format::kQ8_0}));
+                KvFormats({hw::Format::kF16, hw::Format::kQ8_0}, /*cached=*/true));
   }
 
   void Linears(const Preset& preset) {
@@ -143,9 +156,8 @@ class LayerRun {
     std::vector<Variant> variants;
     for (const hw::Format format : formats) {
       if (shape.inputs % hw::Info(format).block_elements != 0) {
-        if (measure_.note)
-          measure_.note(layer + " " + std::string(preset.name) + ": " + std::to_string(shape.inputs) +
-                        " inputs are no whole blocks of " + std::string(hw::Name(format)) + ", left out");
+        Note(measure_, layer + " " + std::string(preset.name) + ": " + std::to_string(shape.inputs) +
+                           " inputs are no whole blocks of " + std::string(hw::Name(format)) + ", left out");
         continue;
       }
       LinearProblem problem{.shape = shape, .format = format, .n_tokens = n_tokens, .threads = threads_};

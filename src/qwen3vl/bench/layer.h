@@ -3,12 +3,14 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "qwen3vl/bench/attention_case.h"
 #include "qwen3vl/bench/measure.h"
 #include "qwen3vl/bench/presets.h"
+#include "qwen3vl/qwen3vl.h"
 
 namespace qwen3vl::bench {
 
@@ -17,17 +19,18 @@ struct LayerOptions {
   // What to run, by the start of a layer's name: "attention", "attention.decode", "linear", "linear.ffn_up",
   // "rope", "norm". Empty: all.
   std::vector<std::string> kinds;
-  std::vector<size_t> lengths;      // of prompts; empty: the preset's own
-  std::vector<size_t> contexts;     // keys of a decode step; empty: 4096
-  std::vector<size_t> tokens;       // rows of a product; empty: 1 (text only) and the preset's length
-  std::vector<hw::Format> formats;  // of keys and values, and of weights; empty: what is usual for each
-  std::vector<attention::PathRequest> paths;  // tiled or standard; empty: both
-  size_t threads = 0;                         // 0: what is fastest on this machine
-  size_t tile = 0, q_rows = 0;                // 0: by the plan
-  bool exact = false;                         // products in float32 throughout
+  std::vector<size_t> lengths;       // of prompts; empty: the preset's own
+  std::vector<size_t> contexts;      // keys of a decode step; empty: 4096
+  std::vector<size_t> tokens;        // rows of a product; empty: 1 (text only) and the preset's length
+  std::vector<hw::Format> formats;   // of keys and values, and of weights; empty: what is usual for each
+  std::optional<KvType> cache_type;  // of keys and values where they are in a cache; absent: as `formats`
+  std::vector<AttentionForm> paths;  // empty: tiled and standard
+  size_t threads = 0;                // 0: what is fastest on this machine
+  size_t tile = 0, q_rows = 0;       // 0: by the plan
+  bool exact = false;                // products in float32 throughout
   bool cold = true;        // decode steps and single-row products use copies in turn that no cache holds
   size_t check_rows = 16;  // query rows whose error is measured
-  double max_standard_flop = 2e11;              // standard attention is left out of longer problems
+  double max_standard_flop = 2e11;              // standard attention is left out of longer problems: a note
   std::string command = "qwen3vl bench layer";  // what repeating a row begins with
   std::string command_tail;                     // and ends with: " --samples 15 --isa avx2"
 };

@@ -26,7 +26,7 @@ struct MeasureOptions {
   size_t samples = 15;
   size_t warmup = 1;            // untimed calls before the first round
   double min_sample_s = 0.005;  // shorter calls are repeated within a sample
-  double max_variant_s = 20;    // after 3 samples a variant stops when it has taken so long
+  double max_variant_s = 5;     // after 3 samples a variant stops when it has taken so long
   double seconds = 0;           // > 0: sustained; rounds go on for so long and all samples count
   double cooldown_s = 0;        // pause before every round
   std::vector<size_t> pin;      // processors for the threads; empty: left to the system

@@ -62,6 +62,9 @@ std::string StateText(const MachineState& s) {
          (s.throttle_events ? ", " + std::to_string(*s.throttle_events) + " throttle events" : "");
 }
 
+// Arithmetic faster than the machine can multiply and add: reads may exceed theirs, out of a cache.
+bool ExceedsPeak(const Row& r) { return r.FmaShare().value_or(0) > 1; }
+
 // What all rows share, below the table; one line for each different value.
 std::string Notes(const std::vector<Row>& rows) {
   std::set<std::string> lines;
@@ -78,6 +81,10 @@ std::string Notes(const std::vector<Row>& rows) {
   if (const auto& p = rows.back().peaks)
     out += "peaks: " + FormatValue(p->fma_gflops) + " GFLOP/s, " + FormatValue(p->read_gbs) +
            " GB/s (medians, taken between the samples of the last rows)\n";
+  if (std::ranges::any_of(rows, ExceedsPeak))
+    out +=
+        "a share over 100 %: something else took the processor while the peaks were measured; repeat on a "
+        "quiet machine\n";
   return out + "state: " + StateText(rows.front().before) + "; at the end: " + StateText(rows.back().after) +
          "\n";
 }

@@ -13,8 +13,9 @@ namespace {
 
 constexpr size_t kTasksPerThread = 4;  // so that a thread that starts late does not hold up the rest
 constexpr size_t kReadStep = 256;      // floats
-constexpr size_t kFirstIterations = 1000;
-constexpr int kTries = 3;
+constexpr size_t kCalibrationIterations = 1000;
+constexpr int kCalibrations = 20;
+constexpr int kTries = 3;  // of a burst: the system interrupts some
 constexpr size_t kMinRead = size_t{64} << 20, kMaxRead = size_t{1} << 30;
 
 double Seconds(const std::function<void()>& step) {
@@ -32,6 +33,21 @@ size_t BufferBytes(size_t asked) {
   return asked ? asked : std::clamp(4 * hw::ProbeCpu().l3_bytes, kMinRead, kMaxRead);
 }
 
+double RunFmaOnce(size_t iterations) {
+  alignas(64) float state[kFmaStates];
+  std::fill_n(state, kFmaStates, 1.0f);
+  return RunFma(iterations, state);
+}
+
+// So many take `seconds` on one thread. Measured on so few that the system hardly ever interrupts them, and
+// the best of several counts.
+size_t IterationsFor(double seconds) {
+  double least = seconds;
+  for (int i = 0; i < kCalibrations; ++i)
+    least = std::min(least, Seconds([] { RunFmaOnce(kCalibrationIterations); }));
+  return static_cast<size_t>(seconds / std::max(least, 1e-9) * kCalibrationIterations) + 1;
+}
+
 }  // namespace
 
 PeakMeter::PeakMeter(const PeakOptions& options)
@@ -45,31 +61,19 @@ PeakMeter::PeakMeter(const PeakOptions& options)
 }
 
 double PeakMeter::FmaGflops() {
-  const auto burst = [&](size_t iterations) {
+  const int isa = static_cast<int>(hw::SelectedIsa());
+  if (fma_isa_ != isa) fma_iterations_ = IterationsFor(fma_seconds_ / kTasksPerThread);
+  fma_isa_ = isa;
+  double best = 0;
+  for (int i = 0; i < kTries; ++i) {
     std::atomic<double> operations{0};
     const double seconds = Seconds([&] {
-      hw::ParallelFor(threads_, kTasksPerThread * threads_.count, [&](size_t task, size_t) {
-        alignas(64) float state[kFmaStates];
-        std::fill_n(state, kFmaStates, 1.0f + static_cast<float>(task) * 0x1p-10f);
-        operations.fetch_add(RunFma(iterations, state));
-      });
+      hw::ParallelFor(threads_, kTasksPerThread * threads_.count,
+                      [&](size_t, size_t) { operations.fetch_add(RunFmaOnce(fma_iterations_)); });
     });
-    return std::pair{seconds, operations.load()};
-  };
-  const int isa = static_cast<int>(hw::SelectedIsa());
-  if (fma_isa_ != isa) {
-    fma_isa_ = isa;
-    // The shortest of a few, because a burst that the system interrupts looks long enough.
-    const auto shortest = [&] {
-      double least = burst(fma_iterations_).first;
-      for (int i = 1; i < kTries; ++i) least = std::min(least, burst(fma_iterations_).first);
-      return least;
-    };
-    for (fma_iterations_ = kFirstIterations; shortest() < fma_seconds_ / 2;) fma_iterations_ *= 2;
+    best = std::max(best, operations.load() / seconds / 1e9);
   }
-  const auto [seconds, operations] = burst(fma_iterations_);
-  if (seconds < fma_seconds_ / 2) fma_iterations_ *= 2;
-  return operations / seconds / 1e9;
+  return best;
 }
 
 double PeakMeter::ReadGbs() {

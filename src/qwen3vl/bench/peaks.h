@@ -13,15 +13,15 @@ namespace qwen3vl::bench {
 struct PeakOptions {
   size_t threads = 1;
   size_t read_bytes = 0;   // buffer of the reading rate; 0: four times the last cache, 64 MiB to 1 GiB
-  double seconds = 0.003;  // of one sample of the multiply-add rate
+  double seconds = 0.003;  // of one burst of multiply-adds
 };
 
 class PeakMeter {
  public:
   explicit PeakMeter(const PeakOptions& options);
 
-  // One sample each, on all threads. A multiply-add counts as two operations; where the instruction set has
-  // none (baseline, SSE4) it is a product and a sum.
+  // One sample each, on all threads; of multiply-adds the best of three bursts. A multiply-add counts as two
+  // operations; where the instruction set has none (baseline, SSE4) it is a product and a sum.
   double FmaGflops();
   double ReadGbs();
 
@@ -30,7 +30,7 @@ class PeakMeter {
  private:
   hw::Threads threads_;
   double fma_seconds_;
-  size_t fma_iterations_ = 0;  // a task, found at the first sample on each instruction set
+  size_t fma_iterations_ = 0;  // a task, on instruction set fma_isa_
   int fma_isa_ = -1;
   hw::AlignedBuffer<float> buffer_;
 };

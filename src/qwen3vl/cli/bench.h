@@ -12,6 +12,7 @@ std::vector<Command> AddBench(CLI::App& root);  // adds bench itself, and gives 
 Command AddBenchLayer(CLI::App& bench);
 Command AddBenchModel(CLI::App& bench);
 Command AddBenchImage(CLI::App& bench);
+Command AddBenchSweep(CLI::App& bench);
 Command AddBenchCompare(CLI::App& bench);
 
 }  // namespace qwen3vl::cli

@@ -35,10 +35,9 @@ void TakeFormats(State& state) {
     state.layer.formats.push_back(*format);
   }
   for (const std::string& name : state.paths) {
-    if (name != "tiled" && name != "standard")
-      throw CLI::ValidationError("--path", "'" + name + "', want tiled or standard");
-    state.layer.paths.push_back(name == "tiled" ? attention::PathRequest::kTiled
-                                                : attention::PathRequest::kStandard);
+    const auto form = bench::AttentionFormFromName(name);
+    if (!form) throw CLI::ValidationError("--path", "'" + name + "', want tiled, standard or weights");
+    state.layer.paths.push_back(*form);
   }
 }
 
@@ -73,11 +72,15 @@ Command AddBenchLayer(CLI::App& bench) {
             1, kMaxLength);
   AddWords(*app, "--dtype", state->formats,
            "formats of keys and values, and of weights; default: the usual ones", "TYPE,TYPE");
-  AddWords(*app, "--path", state->paths, "tiled, standard; default: both", "PATH,PATH");
+  AddWords(
+      *app, "--path", state->paths,
+      "tiled, standard, or weights (standard attention that hands out its weights); default: the first two",
+      "PATH,PATH");
   AddCount(*app, "--tile", o.tile, "key/value rows a step; default: by hardware", 1, kMaxTile);
   AddCount(*app, "--q-rows", o.q_rows, "query rows a task; default: by hardware", 1, kMaxTile);
   AddCount(*app, "--check-rows", o.check_rows, "query rows compared with the reference; default 16", 1,
            kMaxLength);
+  AddMaxStandard(*app, o);
   app->add_flag("--exact", o.exact, "products in float32 throughout");
   AddBenchOptions(*app, state->bench);
   app->footer(kFooter);

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // `qwen3vl bench model` and `qwen3vl bench image`: whole models.
-#include <algorithm>
 #include <memory>
 
 #include "qwen3vl/bench/model.h"
 #include "qwen3vl/cli/bench.h"
-#include "qwen3vl/cli/bench_options.h"
-#include "qwen3vl/cli/interrupt.h"
-#include "qwen3vl/cli/text_format.h"
+#include "qwen3vl/cli/bench_model_options.h"
 
 namespace qwen3vl::cli {
 namespace {
@@ -42,42 +39,6 @@ struct ImageState {
   bench::ImageOptionsBench image;
 };
 
-void AddWholeModelOptions(CLI::App& app, CommonOptions& common, BenchOptions& bench) {
-  app.add_option("-m,--model", common.model, "Hugging Face folder or GGUF file")
-      ->type_name("MODEL")
-      ->required();
-  app.add_option("--mmproj", common.mmproj, "vision GGUF; found beside the text GGUF when not given")
-      ->type_name("FILE");
-  SessionOptions& s = common.session;
-  AddPathOptions(app, s);
-  AddCount(app, "--chunk", s.prefill_chunk, "prompt tokens at a time; default 512", 1, kMaxTokens);
-  app.add_flag("--exact", s.exact, "quantised weights times float activations");
-  bench.measure.samples = 5;
-  AddBenchOptions(app, bench);
-  bench.measure.max_variant_s = 60;
-}
-
-// What repeats a row besides what the row's own command says.
-std::string SessionTail(const SessionOptions& s) {
-  std::string tail = " --kv-type " + std::string(Name(s.kv_type)) + " --attention " +
-                     std::string(Name(s.attention)) + " --chunk " + std::to_string(s.prefill_chunk);
-  if (s.tile) tail += " --tile " + std::to_string(s.tile);
-  return tail + (s.exact ? " --exact" : "");
-}
-
-// Hands the common options over to those of the measurement, and Ctrl-C and warnings to the session.
-template <class Options>
-void Take(const CommonOptions& common, const BenchOptions& bench, const std::string& isa, Console& console,
-          Options& options) {
-  options.model = common.model;
-  options.mmproj = common.mmproj;
-  options.session = common.session;
-  options.session.threads = bench.threads;
-  options.session.log = console.Log();
-  options.session.progress = [](const Progress&) { return !Interrupted(); };
-  options.command_tail = SessionTail(common.session) + bench.CommandTail(isa);
-}
-
 ExitCode BenchModel(ModelState& state, Console& console) {
   if (state.model.prompt_tokens == 0 && state.model.generate_tokens == 0)
     throw CLI::ValidationError("--prompt", "0 and --generate 0 leave nothing to measure");
@@ -105,7 +66,7 @@ ExitCode BenchImage(ImageState& state, Console& console) {
 Command AddBenchModel(CLI::App& bench) {
   const auto state = std::make_shared<ModelState>();
   CLI::App* app = bench.add_subcommand("model", "Measures prompt and generation speed of a model by depth");
-  AddWholeModelOptions(*app, state->common, state->bench);
+  AddWholeModelOptions(*app, state->common, state->bench, /*model_required=*/true);
   AddCount(*app, "--prompt", state->model.prompt_tokens, "tokens of a prompt, 0: not measured; default 512",
            0, kMaxTokens);
   AddCount(*app, "--generate", state->model.generate_tokens, "tokens generated, 0: not measured; default 64",
@@ -119,7 +80,7 @@ Command AddBenchModel(CLI::App& bench) {
 Command AddBenchImage(CLI::App& bench) {
   const auto state = std::make_shared<ImageState>();
   CLI::App* app = bench.add_subcommand("image", "Measures the stages of reading pictures by size and count");
-  AddWholeModelOptions(*app, state->common, state->bench);
+  AddWholeModelOptions(*app, state->common, state->bench, /*model_required=*/true);
   app->add_option_function<std::string>(
          "--sizes",
          [state](const std::string& text) {

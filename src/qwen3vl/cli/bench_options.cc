@@ -11,7 +11,7 @@
 namespace qwen3vl::cli {
 namespace {
 
-constexpr size_t kMaxThreads = 1024, kMaxCpu = 1023, kMaxSamples = 100000;
+constexpr size_t kMaxThreads = 1024, kMaxCpu = 1023, kMaxSamples = 100000, kMaxGflop = 1000000000;
 constexpr double kMaxSeconds = 86400;
 
 CLI::Option* AddTaken(CLI::App& app, const std::string& name, const std::string& help,
@@ -41,6 +41,17 @@ CLI::Option* AddCounts(CLI::App& app, const std::string& name, std::vector<size_
   });
 }
 
+void AddMaxStandard(CLI::App& app, bench::LayerOptions& options) {
+  constexpr double kGiga = 1e9;
+  AddTaken(app, "--max-standard",
+           "standard attention is left out of problems with more GFLOP; default " +
+               FormatNumber(options.max_standard_flop / kGiga, 0),
+           "X", [&options](const std::string& text) {
+             options.max_standard_flop =
+                 kGiga * static_cast<double>(ParseCount("--max-standard", text, 0, kMaxGflop));
+           });
+}
+
 CLI::Option* AddWords(CLI::App& app, const std::string& name, std::vector<std::string>& target,
                       const std::string& help, const std::string& type) {
   return AddTaken(app, name, help, type, [=, &target](const std::string& text) {
@@ -52,14 +63,15 @@ CLI::Option* AddWords(CLI::App& app, const std::string& name, std::vector<std::s
 
 void AddBenchOptions(CLI::App& app, BenchOptions& o) {
   bench::MeasureOptions& m = o.measure;
-  m.max_variant_s = 5;
   AddCount(app, "--threads", o.threads, "threads; default: the physical fast cores", 1, kMaxThreads);
   AddWords(app, "--isa", o.isas,
            "instruction sets, one after the other: baseline, sse4, avx2, avx512, avx512vnni", "NAME,NAME");
-  AddCount(app, "--samples", m.samples, "timings of each row; default 15", 1, kMaxSamples);
+  AddCount(app, "--samples", m.samples, "timings of each row; default " + std::to_string(m.samples), 1,
+           kMaxSamples);
   AddCount(app, "--warmup", m.warmup, "untimed calls before; default 1", 1, kMaxSamples);
   AddReal(app, "--max-seconds", m.max_variant_s,
-          "after 3 samples a row ends when it has taken so long; default 5", 0, kMaxSeconds);
+          "after 3 samples a row ends when it has taken so long; default " + FormatNumber(m.max_variant_s, 0),
+          0, kMaxSeconds);
   AddReal(app, "--seconds", m.seconds, "sustained: take samples for so long, however many", 0, kMaxSeconds);
   AddReal(app, "--cooldown", m.cooldown_s, "seconds of rest before every round of samples", 0, kMaxSeconds);
   AddCounts(app, "--pin", m.pin, "processors that the threads are put on, in this order", 0, kMaxCpu);

@@ -32,6 +32,8 @@ void AddBenchOptions(CLI::App& app, BenchOptions& options);
 // Whole numbers with commas between them.
 CLI::Option* AddCounts(CLI::App& app, const std::string& name, std::vector<size_t>& target,
                        const std::string& help, size_t low, size_t high);
+// --max-standard.
+void AddMaxStandard(CLI::App& app, bench::LayerOptions& options);
 // Words with commas between them.
 CLI::Option* AddWords(CLI::App& app, const std::string& name, std::vector<std::string>& target,
                       const std::string& help, const std::string& type);

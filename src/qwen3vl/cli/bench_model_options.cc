@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qwen3vl/cli/bench_model_options.h"
+
+#include "qwen3vl/cli/interrupt.h"
+#include "qwen3vl/cli/text_format.h"
+
+namespace qwen3vl::cli {
+
+void AddWholeModelOptions(CLI::App& app, CommonOptions& common, BenchOptions& bench, bool model_required) {
+  constexpr size_t kMaxTokens = size_t{1} << 20;
+  app.add_option("-m,--model", common.model, "Hugging Face folder or GGUF file")
+      ->type_name("MODEL")
+      ->required(model_required);
+  app.add_option("--mmproj", common.mmproj, "vision GGUF; found beside the text GGUF when not given")
+      ->type_name("FILE");
+  SessionOptions& s = common.session;
+  AddPathOptions(app, s);
+  AddCount(app, "--chunk", s.prefill_chunk, "prompt tokens at a time; default 512", 1, kMaxTokens);
+  app.add_flag("--exact", s.exact, "quantised weights times float activations");
+  bench.measure.samples = 5;
+  bench.measure.max_variant_s = 60;
+  AddBenchOptions(app, bench);
+}
+
+SessionOptions SessionFor(const CommonOptions& common, const BenchOptions& bench, Console& console) {
+  SessionOptions session = common.session;
+  session.threads = bench.threads;
+  session.log = console.Log();
+  session.progress = [](const Progress&) { return !Interrupted(); };
+  return session;
+}
+
+std::string CommandTail(const CommonOptions& common, const BenchOptions& bench, const std::string& isa) {
+  const SessionOptions& s = common.session;
+  std::string tail = " --kv-type " + std::string(Name(s.kv_type)) + " --attention " +
+                     std::string(Name(s.attention)) + " --chunk " + std::to_string(s.prefill_chunk);
+  if (s.tile) tail += " --tile " + std::to_string(s.tile);
+  if (s.exact) tail += " --exact";
+  return tail + bench.CommandTail(isa);
+}
+
+}  // namespace qwen3vl::cli
