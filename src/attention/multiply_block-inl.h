@@ -2,7 +2,9 @@
 // The one matrix product of attention, for a few rows: C = A * B, or C = C * alpha + A * B. Scores are q
 // times key panels, the weighted sum is weights times value strips; both B come in panels 16 floats wide, so
 // that a step over the inner dimension loads whole vectors of B, broadcasts one value of each row of A and
-// sums across lanes never. Accumulators stay in registers over the whole inner dimension.
+// sums across lanes never. A and C are cut the same way, [panel][row][16]: what one product writes the next
+// one reads, and every address of a step is one pointer and a constant. Accumulators stay in registers over
+// the whole inner dimension.
 
 // Per-target include guard.
 #if defined(QWEN3VL_ATTENTION_MULTIPLY_BLOCK_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -14,6 +16,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <type_traits>
 #include <utility>
 
 #include "hw/float16.h"
@@ -28,17 +31,18 @@ using FloatTag = hn::ScalableTag<float>;
 using FloatVec = hn::Vec<FloatTag>;
 inline constexpr size_t kPanelWidth = 16;
 inline constexpr size_t kLanes = HWY_LANES(float);  // of FloatVec; divides kPanelWidth
+inline constexpr size_t kPanelVecs = kPanelWidth / kLanes;
+
+constexpr size_t DivideUp(size_t a, size_t b) { return (a + b - 1) / b; }
 
 // A product whose B is stored as float, F16 or BF16 (converted on load).
 template <class Stored>
 struct Product {
-  const float* a;  // [rows, inner], a_stride floats from row to row
-  size_t a_stride;
-  size_t inner;
-  const Stored* b;  // panels [inner, 16], b_stride elements from panel to panel
-  size_t b_stride;
-  float* c;  // [rows, n_vecs * kLanes], c_stride floats from row to row
-  size_t c_stride;
+  const float* a;      // [inner / 16][rows][16]
+  size_t begin, end;   // of the inner dimension; others are not touched
+  const Stored* b;     // panels [inner][16]
+  size_t b_stride;     // elements from panel to panel
+  float* c;            // [panels][rows][16]
   const float* alpha;  // [rows], or null: C is overwritten
 };
 
@@ -56,17 +60,38 @@ HWY_INLINE FloatVec LoadFloats(const hw::BF16* p) {
   return hn::BitCast(FloatTag(), hn::ShiftLeft<16>(wide));
 }
 
-// acc[r][j] += a[r][k] * b[j] for M rows and N vectors.
+// acc[r][j] += a[r] * b[j] for M rows and N vectors.
 template <size_t N, size_t... I>
-HWY_INLINE void AddProducts(FloatVec* HWY_RESTRICT acc, const float* const* HWY_RESTRICT a, size_t k,
+HWY_INLINE void AddProducts(FloatVec* HWY_RESTRICT acc, const float* HWY_RESTRICT a,
                             const FloatVec* HWY_RESTRICT b, std::index_sequence<I...>) {
-  ((acc[I] = hn::MulAdd(hn::Set(FloatTag(), a[I / N][k]), b[I % N], acc[I])), ...);
+  ((acc[I] = hn::MulAdd(hn::Set(FloatTag(), a[I / N * kPanelWidth]), b[I % N], acc[I])), ...);
 }
 
-template <size_t N, class Stored, size_t... J>
-HWY_INLINE void LoadStep(FloatVec* HWY_RESTRICT b, const Stored* const* HWY_RESTRICT from, size_t offset,
-                         std::index_sequence<J...>) {
-  ((b[J] = LoadFloats(from[J] + offset)), ...);
+// Where N vectors of B begin: inside one panel, or panel by panel.
+template <size_t N, class Stored>
+struct Columns {
+  static constexpr size_t kPanels = DivideUp(N, kPanelVecs);
+
+  HWY_INLINE Columns(const Product<Stored>& p, size_t vec) {
+    const Stored* first = p.b + vec / kPanelVecs * p.b_stride + vec % kPanelVecs * kLanes;
+    for (size_t j = 0; j < kPanels; ++j) at[j] = first + j * p.b_stride;
+  }
+  HWY_INLINE const Stored* Vector(size_t j, size_t k) const {
+    return at[j / kPanelVecs] + k * kPanelWidth + j % kPanelVecs * kLanes;
+  }
+  HWY_INLINE void Advance(size_t k) {
+    for (size_t j = 0; j < kPanels; ++j) at[j] += k * kPanelWidth;
+  }
+
+  const Stored* at[kPanels];
+};
+
+// Step k of the inner dimension.
+template <size_t M, size_t N, class Stored, size_t... J>
+HWY_INLINE void Step(FloatVec* HWY_RESTRICT acc, const float* HWY_RESTRICT a, size_t k,
+                     const Columns<N, Stored>& columns, std::index_sequence<J...>) {
+  const FloatVec b[N] = {LoadFloats(columns.Vector(J, k))...};
+  AddProducts<N>(acc, a + k, b, std::make_index_sequence<M * N>{});
 }
 
 template <size_t... I>
@@ -74,100 +99,91 @@ HWY_INLINE void Clear(FloatVec* acc, std::index_sequence<I...>) {
   ((acc[I] = hn::Zero(FloatTag())), ...);
 }
 
-template <size_t N, size_t... I>
-HWY_INLINE void Store(const FloatVec* acc, float* c, size_t c_stride, std::index_sequence<I...>) {
-  ((hn::StoreU(acc[I], FloatTag(), c + I / N * c_stride + I % N * kLanes)), ...);
+// Offset in C of accumulator i of M rows by N vectors.
+template <size_t M, size_t N>
+constexpr size_t OffsetOf(size_t i) {
+  return (i % N / kPanelVecs * M + i / N) * kPanelWidth + i % N % kPanelVecs * kLanes;
 }
 
-template <size_t N, size_t... I>
-HWY_INLINE void ScaleAndAdd(const FloatVec* acc, float* c, size_t c_stride, const float* alpha,
-                            std::index_sequence<I...>) {
-  ((hn::StoreU(hn::MulAdd(hn::LoadU(FloatTag(), c + I / N * c_stride + I % N * kLanes),
-                          hn::Set(FloatTag(), alpha[I / N]), acc[I]),
-               FloatTag(), c + I / N * c_stride + I % N * kLanes)),
+template <size_t M, size_t N, size_t... I>
+HWY_INLINE void Store(const FloatVec* acc, float* c, std::index_sequence<I...>) {
+  ((hn::StoreU(acc[I], FloatTag(), c + OffsetOf<M, N>(I))), ...);
+}
+
+template <size_t M, size_t N, size_t... I>
+HWY_INLINE void ScaleAndAdd(const FloatVec* acc, float* c, const float* alpha, std::index_sequence<I...>) {
+  ((hn::StoreU(hn::MulAdd(LoadFloats(c + OffsetOf<M, N>(I)), hn::Set(FloatTag(), alpha[I / N]), acc[I]),
+               FloatTag(), c + OffsetOf<M, N>(I))),
    ...);
 }
 
-// M rows from `row` on, N vectors from vector `vec` on.
+// M rows, N vectors from vector `vec` on: part of a panel or whole panels.
 template <size_t M, size_t N, class Stored>
-HWY_NOINLINE void RegisterBlock(const Product<Stored>& p, size_t row, size_t vec) {
+HWY_NOINLINE void RegisterBlock(const Product<Stored>& p, size_t vec) {
+  static_assert(N <= kPanelVecs ? kPanelVecs % N == 0 : N % kPanelVecs == 0);
   constexpr std::make_index_sequence<M * N> kAll{};
   constexpr std::make_index_sequence<N> kColumns{};
-  const float* a[M];
-  for (size_t r = 0; r < M; ++r) a[r] = p.a + (row + r) * p.a_stride;
-  const Stored* b_at[N];
-  for (size_t j = 0; j < N; ++j) {
-    const size_t column = (vec + j) * kLanes;
-    b_at[j] = p.b + column / kPanelWidth * p.b_stride + column % kPanelWidth;
-  }
-  FloatVec acc[M * N], b[N];
+  constexpr size_t kChunk = M * kPanelWidth;  // of A, from 16 inner rows to the next
+  Columns<N, Stored> columns(p, vec);
+  FloatVec acc[M * N];
   Clear(acc, kAll);
-  for (size_t k = 0; k < p.inner; ++k) {
-    LoadStep<N>(b, b_at, k * kPanelWidth, kColumns);
-    AddProducts<N>(acc, a, k, b, kAll);
+  const float* piece = p.a + p.begin / kPanelWidth * kChunk;
+  columns.Advance(p.begin);
+  for (size_t at = p.begin; at < p.end; piece += kChunk) {
+    const size_t skip = at % kPanelWidth;
+    const size_t n = HWY_MIN(kPanelWidth - skip, p.end - at);
+    const float* a = piece + skip;
+    at += n;
+#pragma GCC unroll 4
+    for (size_t k = 0; k < n; ++k, ++a, columns.Advance(1)) Step<M>(acc, a, 0, columns, kColumns);
   }
-  float* c = p.c + row * p.c_stride + vec * kLanes;
+  float* c = p.c + vec / kPanelVecs * kChunk + vec % kPanelVecs * kLanes;
   if (p.alpha)
-    ScaleAndAdd<N>(acc, c, p.c_stride, p.alpha + row, kAll);
+    ScaleAndAdd<M, N>(acc, c, p.alpha, kAll);
   else
-    Store<N>(acc, c, p.c_stride, kAll);
+    Store<M, N>(acc, c, kAll);
 }
 
 inline constexpr size_t kRegisters = kLanes == 16 ? 32 : 16;
-inline constexpr size_t kMaxBlockRows = 6;
+inline constexpr size_t kMaxFewRows = 6;  // rows of a block whose B may be of any format
+inline constexpr size_t kTallRows = kRegisters == 32 ? 12 : 6;  // rows of a block of many
 inline constexpr size_t kMaxBlockVecs = 4;
 
-// The widest block for that many rows: rows * vecs accumulators, vecs of B and one broadcast fit the
-// registers.
-constexpr size_t BlockVecs(size_t rows) {
-  const size_t fit = (kRegisters - 1) / (rows + 1);
-  return fit < kMaxBlockVecs ? fit : kMaxBlockVecs;
+// rows * vecs accumulators, vecs of B and one broadcast fit the registers, in pieces that divide a panel.
+constexpr bool FitsRegisters(size_t rows, size_t vecs) {
+  return rows * vecs + vecs + 1 <= kRegisters &&
+         (vecs > kPanelVecs ? vecs % kPanelVecs : kPanelVecs % vecs) == 0;
 }
 
-template <class Stored>
-using BlockFunction = void (*)(const Product<Stored>&, size_t row, size_t vec);
-
-template <class Stored, size_t M, size_t N>
-constexpr BlockFunction<Stored> BlockFor() {
-  if constexpr (N <= BlockVecs(M))
-    return &RegisterBlock<M, N, Stored>;
-  else
-    return nullptr;
+// Vectors `vec` to `end` of the product of M rows, widest register blocks first.
+template <size_t M, class Stored>
+void MultiplyRows(const Product<Stored>& p, size_t vec, size_t end) {
+  if constexpr (FitsRegisters(M, 4))
+    for (; vec + 4 <= end; vec += 4) RegisterBlock<M, 4, Stored>(p, vec);
+  if constexpr (FitsRegisters(M, 2))
+    for (; vec + 2 <= end; vec += 2) RegisterBlock<M, 2, Stored>(p, vec);
+  for (; vec < end; ++vec) RegisterBlock<M, 1, Stored>(p, vec);
 }
 
+// Vectors `vec` to `end` of the product; vec is the first of a panel. rows is 1 .. kMaxFewRows, or kTallRows
+// where B is float.
 template <class Stored>
-inline constexpr BlockFunction<Stored> kBlocks[kMaxBlockRows][kMaxBlockVecs] = {
-    {BlockFor<Stored, 1, 1>(), BlockFor<Stored, 1, 2>(), BlockFor<Stored, 1, 3>(), BlockFor<Stored, 1, 4>()},
-    {BlockFor<Stored, 2, 1>(), BlockFor<Stored, 2, 2>(), BlockFor<Stored, 2, 3>(), BlockFor<Stored, 2, 4>()},
-    {BlockFor<Stored, 3, 1>(), BlockFor<Stored, 3, 2>(), BlockFor<Stored, 3, 3>(), BlockFor<Stored, 3, 4>()},
-    {BlockFor<Stored, 4, 1>(), BlockFor<Stored, 4, 2>(), BlockFor<Stored, 4, 3>(), BlockFor<Stored, 4, 4>()},
-    {BlockFor<Stored, 5, 1>(), BlockFor<Stored, 5, 2>(), BlockFor<Stored, 5, 3>(), BlockFor<Stored, 5, 4>()},
-    {BlockFor<Stored, 6, 1>(), BlockFor<Stored, 6, 2>(), BlockFor<Stored, 6, 3>(), BlockFor<Stored, 6, 4>()},
-};
-
-constexpr size_t DivideUp(size_t a, size_t b) { return (a + b - 1) / b; }
-
-// The whole product: columns outside, so that a piece of B serves all rows from the first cache.
-template <class Stored>
-void Multiply(const Product<Stored>& p, size_t rows, size_t n_vecs) {
-  const size_t height = DivideUp(rows, DivideUp(rows, kMaxBlockRows));
-  const size_t widest = BlockVecs(height);
-  for (size_t vec = 0; vec < n_vecs;) {
-    const size_t left = n_vecs - vec;
-    // Even pieces, and no lone vector at the end: three vectors in lower blocks beat two and one.
-    size_t width = DivideUp(left, DivideUp(left, widest));
-    size_t most_rows = height;
-    if (left == widest + 1 && BlockVecs(4) >= left) {
-      width = left;
-      most_rows = 4;
-    }
-    for (size_t row = 0; row < rows;) {
-      const size_t rows_left = rows - row;
-      const size_t m = DivideUp(rows_left, DivideUp(rows_left, most_rows));
-      kBlocks<Stored>[m - 1][width - 1](p, row, vec);
-      row += m;
-    }
-    vec += width;
+void Multiply(const Product<Stored>& p, size_t rows, size_t vec, size_t end) {
+  if constexpr (std::is_same_v<Stored, float>)
+    if (rows == kTallRows) return MultiplyRows<kTallRows>(p, vec, end);
+  switch (rows) {
+    case 1:
+      return MultiplyRows<1>(p, vec, end);
+    case 2:
+      return MultiplyRows<2>(p, vec, end);
+    case 3:
+      return MultiplyRows<3>(p, vec, end);
+    case 4:
+      return MultiplyRows<4>(p, vec, end);
+    case 5:
+      return MultiplyRows<5>(p, vec, end);
+    default:
+      return MultiplyRows<6>(p, vec, end);
   }
 }
 

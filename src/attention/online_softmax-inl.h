@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <limits>
 
+#include "attention/kv_cache.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -24,24 +25,36 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 inline constexpr float kHidden = -std::numeric_limits<float>::infinity();
 
-// 2^x for x <= 0: within 1.5e-7 relative down to -126, exactly 0 below -126.5 and for -inf; NaN stays NaN.
-// Minimax polynomial of degree 5 on [-0.5, 0.5] (relative error 7.5e-8).
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE V Exp2(D d, V x) {
-  // Adding this leaves round(x) + 127 in the low mantissa bits: the exponent field of 2^round(x).
-  const V shifter = hn::Set(d, 0x1.8p23f + 127.0f);
-  x = hn::Max(hn::Set(d, -127.0f), x);  // in this order x86 keeps a NaN in x
-  const V shifted = hn::Add(x, shifter);
-  const V f = hn::Sub(x, hn::Sub(shifted, shifter));
-  const hn::RebindToUnsigned<D> du;
-  const V power = hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(du, shifted)));
-  V p = hn::MulAdd(hn::Set(d, 0.0013276471f), f, hn::Set(d, 0.0096755413f));
-  p = hn::MulAdd(p, f, hn::Set(d, 0.05550713f));
-  p = hn::MulAdd(p, f, hn::Set(d, 0.2402212f));
-  p = hn::MulAdd(p, f, hn::Set(d, 0.69314697f));
-  p = hn::MulAdd(p, f, hn::Set(d, 1.0000001f));
-  return hn::Mul(p, power);
-}
+// 2^(x * factor) for x <= 0 and factor > 0: within 1.5e-7 relative down to 2^-126, exactly 0 below 2^-126.5
+// and for -inf; NaN stays NaN. Minimax polynomial of degree 5 on [-0.5, 0.5] (relative error 7.5e-8).
+template <class D>
+class Exp2 {
+ public:
+  using V = hn::Vec<D>;
+
+  HWY_INLINE explicit Exp2(D d, float factor = 1.0f)
+      : d_(d), factor_(hn::Set(d, factor)), least_(hn::Set(d, -127.0f / factor)) {}
+
+  HWY_INLINE V operator()(V x) const {
+    // Adding this leaves round(x) + 127 in the low mantissa bits: the exponent field of 2^round(x).
+    const V shifter = hn::Set(d_, 0x1.8p23f + 127.0f);
+    x = hn::Max(least_, x);  // in this order x86 keeps a NaN in x
+    const V shifted = hn::MulAdd(x, factor_, shifter);
+    const V f = hn::MulSub(x, factor_, hn::Sub(shifted, shifter));
+    const hn::RebindToUnsigned<D> du;
+    const V power = hn::BitCast(d_, hn::ShiftLeft<23>(hn::BitCast(du, shifted)));
+    V p = hn::MulAdd(hn::Set(d_, 0.0013276471f), f, hn::Set(d_, 0.0096755413f));
+    p = hn::MulAdd(p, f, hn::Set(d_, 0.05550713f));
+    p = hn::MulAdd(p, f, hn::Set(d_, 0.2402212f));
+    p = hn::MulAdd(p, f, hn::Set(d_, 0.69314697f));
+    p = hn::MulAdd(p, f, hn::Set(d_, 1.0000001f));
+    return hn::Mul(p, power);
+  }
+
+ private:
+  D d_;
+  V factor_, least_;
+};
 
 // tanh(x) within 2e-7 relative: an odd minimax polynomial near 0, else 1 - 2 / (e^2|x| + 1) with x's sign.
 template <class D, class V = hn::Vec<D>>
@@ -53,54 +66,82 @@ HWY_INLINE V Tanh(D d, V x) {
   p = hn::MulAdd(p, x2, hn::Set(d, 0.13331127f));
   p = hn::MulAdd(p, x2, hn::Set(d, -0.3333326f));
   const V near = hn::MulAdd(hn::Mul(p, x2), x, x);
-  const V t = Exp2(d, hn::Mul(a, hn::Set(d, -2.88539008f)));  // e^-2|x|
+  const V t = Exp2<D>(d, 2.88539008f)(hn::Neg(a));  // e^-2|x|
   const V one = hn::Set(d, 1.0f);
   const V far = hn::CopySign(hn::Div(hn::Sub(one, t), hn::Add(one, t)), x);
   return hn::IfThenElse(hn::Lt(a, hn::Set(d, 0.625f)), near, far);
 }
 
-// One row's state between tiles.
-struct RowState {
-  float* row_max;  // largest score so far, kHidden before the first
-  float* row_sum;  // [lanes] partial sums of 2^((score - row_max) * factor)
+// One row of a block of scores: pieces of 16, `stride` floats apart.
+struct RowPanels {
+  float* at;
+  size_t count;
+  size_t stride;
 };
 
-// Turns `n` scores (a multiple of the lanes) into weights 2^((score - maximum so far) * factor) and updates
-// the state. Returns what earlier sums must be multiplied by.
+// Largest of a row.
 template <class D>
-HWY_INLINE float SoftmaxStep(D d, float* HWY_RESTRICT scores, size_t n, float factor, RowState state) {
-  using V = hn::Vec<D>;
-  V max0 = hn::Set(d, kHidden), max1 = max0;
-  size_t i = 0;
-  for (; i + 2 * hn::Lanes(d) <= n; i += 2 * hn::Lanes(d)) {
-    max0 = hn::Max(max0, hn::LoadU(d, scores + i));
-    max1 = hn::Max(max1, hn::LoadU(d, scores + i + hn::Lanes(d)));
-  }
-  if (i < n) max0 = hn::Max(max0, hn::LoadU(d, scores + i));
-  const float tile_max = hn::GetLane(hn::MaxOfLanes(d, hn::Max(max0, max1)));
-
-  float alpha = 1.0f;
-  if (tile_max > *state.row_max) {
-    alpha = std::exp2((*state.row_max - tile_max) * factor);
-    *state.row_max = tile_max;
-  }
-  // While nothing has been seen every score is -inf: any finite base gives weights of 0 without inf - inf.
-  const V base = hn::Set(d, *state.row_max == kHidden ? 0.0f : *state.row_max);
-  const V scale = hn::Set(d, factor);
-  const auto weight = [&](size_t at) HWY_ATTR {
-    const V w = Exp2(d, hn::Mul(hn::Sub(hn::LoadU(d, scores + at), base), scale));
-    hn::StoreU(w, d, scores + at);
-    return w;
+HWY_INLINE float LargestOf(D d, RowPanels row) {
+  hn::Vec<D> max0 = hn::Set(d, kHidden), max1 = max0;
+  const auto add = [&](hn::Vec<D>& max, const float* panel) HWY_ATTR {
+    for (size_t lane = 0; lane < kPanelRows; lane += hn::Lanes(d))
+      max = hn::Max(max, hn::LoadU(d, panel + lane));
   };
-  V sum0 = hn::Zero(d), sum1 = sum0;
-  for (i = 0; i + 2 * hn::Lanes(d) <= n; i += 2 * hn::Lanes(d)) {
-    sum0 = hn::Add(sum0, weight(i));
-    sum1 = hn::Add(sum1, weight(i + hn::Lanes(d)));
+  size_t i = 0;
+  for (; i + 2 <= row.count; i += 2) {
+    add(max0, row.at + i * row.stride);
+    add(max1, row.at + (i + 1) * row.stride);
   }
-  if (i < n) sum0 = hn::Add(sum0, weight(i));
-  const V before = hn::LoadU(d, state.row_sum);
-  hn::StoreU(hn::MulAdd(before, hn::Set(d, alpha), hn::Add(sum0, sum1)), d, state.row_sum);
-  return alpha;
+  if (i < row.count) add(max0, row.at + i * row.stride);
+  return hn::GetLane(hn::MaxOfLanes(d, hn::Max(max0, max1)));
+}
+
+// What a step leaves for each row of a block; whole vectors, so `count` is rounded up to the lanes.
+struct BlockMaxima {
+  float* row_max;  // in: largest score before this tile, kHidden before the first; out: with this tile
+  float* base;     // in: largest score of the tile; out: what to subtract from the scores
+  float* alpha;    // out: what sums so far must be multiplied by, 2^((old maximum - new) * factor)
+};
+
+// For all rows at once: no branch on whether a maximum moved, which no predictor knows.
+template <class D>
+HWY_INLINE void UpdateMaxima(D d, size_t count, float factor, BlockMaxima m) {
+  const Exp2<D> exp2(d, factor);
+  for (size_t r = 0; r < count; r += hn::Lanes(d)) {
+    const auto before = hn::LoadU(d, m.row_max + r);
+    const auto now = hn::Max(before, hn::LoadU(d, m.base + r));
+    // While nothing has been seen every score is -inf: any finite base gives weights of 0 without inf - inf.
+    const auto base = hn::IfThenElse(hn::Eq(now, hn::Set(d, kHidden)), hn::Zero(d), now);
+    const auto alpha = exp2(hn::Sub(before, base));
+    hn::StoreU(now, d, m.row_max + r);
+    hn::StoreU(base, d, m.base + r);
+    hn::StoreU(hn::IfThenElse(hn::Eq(before, now), hn::Set(d, 1.0f), alpha), d, m.alpha + r);
+  }
+}
+
+// Turns the scores of a row into weights 2^((score - base) * factor) and adds them to the row's lane sums
+// [lanes], which are first multiplied by alpha.
+template <class D>
+HWY_INLINE void ScoresToWeights(D d, RowPanels row, float factor, float base, float alpha,
+                                float* HWY_RESTRICT lane_sums) {
+  using V = hn::Vec<D>;
+  const Exp2<D> exp2(d, factor);
+  const V base_vec = hn::Set(d, base);
+  V sum0 = hn::Zero(d), sum1 = sum0;
+  const auto weigh = [&](V& sum, float* panel) HWY_ATTR {
+    for (size_t lane = 0; lane < kPanelRows; lane += hn::Lanes(d)) {
+      const V w = exp2(hn::Sub(hn::LoadU(d, panel + lane), base_vec));
+      hn::StoreU(w, d, panel + lane);
+      sum = hn::Add(sum, w);
+    }
+  };
+  size_t i = 0;
+  for (; i + 2 <= row.count; i += 2) {
+    weigh(sum0, row.at + i * row.stride);
+    weigh(sum1, row.at + (i + 1) * row.stride);
+  }
+  if (i < row.count) weigh(sum0, row.at + i * row.stride);
+  hn::StoreU(hn::MulAdd(hn::LoadU(d, lane_sums), hn::Set(d, alpha), hn::Add(sum0, sum1)), d, lane_sums);
 }
 
 }  // namespace qwen3vl::attention::HWY_NAMESPACE

@@ -120,8 +120,10 @@ inline void TransposePanel(const float* const* rows, size_t head_dim, float* HWY
 #if HWY_TARGET != HWY_SCALAR
   const FloatTag df;
   const hn::Repartition<double, FloatTag> dd;
-  for (; d + 4 <= head_dim; d += 4)
-    for (size_t lane = 0; lane < kPanelRows; lane += kLanes) {
+  // One group of rows after the other: rows of a fused projection lie at strides that share cache sets, and
+  // 16 of them at a time would throw each other out.
+  for (size_t lane = 0; lane < kPanelRows; lane += kLanes)
+    for (d = 0; d + 4 <= head_dim; d += 4) {
       const float* const* group = rows + lane;
       const FloatVec r0 = LoadQuartets(group, d), r1 = LoadQuartets(group + 1, d);
       const FloatVec r2 = LoadQuartets(group + 2, d), r3 = LoadQuartets(group + 3, d);

@@ -162,6 +162,8 @@ void MergeAndWrite(const TiledTask& task, float* partial, size_t split_stride, s
       sum += weight * part[head_dim + 1];
       for (size_t d = 0; d < head_dim; ++d) first[d] = (s == 0 ? 0.0f : first[d]) + weight * part[d];
     }
+    const float inverse = sum == 0 ? 0.0f : 1.0f / sum;
+    for (size_t d = 0; d < head_dim; ++d) first[d] = sum == 0 ? 0.0f : first[d] * inverse;
     const OutputRow row{task.batch, task.first_token + r / task.n_heads, task.first_head + r % task.n_heads};
     WriteOutputRow(*task.in, *task.out, row, row_max, sum, first);
   }
@@ -170,19 +172,16 @@ void MergeAndWrite(const TiledTask& task, float* partial, size_t split_stride, s
 }  // namespace
 
 void WriteOutputRow(const Inputs& in, const Outputs& out, OutputRow row, float row_max, float sum,
-                    float* acc) noexcept {
+                    const float* values) noexcept {
   const Shape& shape = in.shape;
   constexpr double kLn2 = 0.69314718055994531;
-  const bool empty = sum == 0;
-  const float inverse = empty ? 0.0f : 1.0f / sum;
-  for (size_t d = 0; d < shape.head_dim; ++d) acc[d] = empty ? 0.0f : acc[d] * inverse;
   const size_t stride = out.out_row_stride ? out.out_row_stride : shape.n_heads * shape.head_dim;
   const size_t element = (row.batch * shape.q_len + row.token) * stride + row.head * shape.head_dim;
-  EncodeRow(out.out_format, acc, shape.head_dim,
+  EncodeRow(out.out_format, values, shape.head_dim,
             static_cast<std::byte*>(out.out) + hw::RowBytes(out.out_format, element));
   if (!out.lse) return;
-  const double lse = empty ? -std::numeric_limits<double>::infinity()
-                           : kLn2 * (double{row_max} * ScoreFactor(in) + std::log2(double{sum}));
+  const double lse = sum == 0 ? -std::numeric_limits<double>::infinity()
+                              : kLn2 * (double{row_max} * ScoreFactor(in) + std::log2(double{sum}));
   out.lse[(row.batch * shape.n_heads + row.head) * shape.q_len + row.token] = static_cast<float>(lse);
 }
 

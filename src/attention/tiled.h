@@ -13,9 +13,11 @@
 namespace qwen3vl::attention {
 
 inline constexpr size_t kMaxTiledHeadDim = 256;
-// q rows whose scores against one tile are computed, turned into weights and used while they are in the first
-// cache. 12 is 2 x 6 and 3 x 4, the heights of the register blocks.
+// A multiple of the heights of the register blocks that many rows are cut into, 6 and 12.
 inline constexpr size_t kRowBlock = 12;
+// q rows whose scores against one tile are computed, turned into weights and used while they are in the first
+// cache.
+inline constexpr size_t kRowGroup = 24;
 inline constexpr size_t kMaxLanes = 16;  // floats in the widest vector
 
 // Where one key/value head of one sequence lies: rows of a plain tensor, or panels and strips of a cache.
@@ -64,37 +66,46 @@ struct TiledTask {
 };
 
 // How a task divides its scratch; offsets in bytes, all multiples of a cache line. dim is head_dim rounded up
-// to kStripCols.
+// to kStripCols. q rows are cut into blocks as high as the register blocks that compute them, and everything
+// a block owns lies in pieces of 16 values, [piece][row of the block][16], as the products read and write it.
 struct TaskScratch {
-  size_t q = 0;        // [rows, head_dim] q, scaled as ScoreFactor asks
-  size_t acc = 0;      // [rows, dim] weighted sums so far
+  size_t q = 0;        // [blocks][dim / 16][block rows][16] q, scaled
+  size_t acc = 0;      // [blocks][dim / 16][block rows][16] weighted sums so far
   size_t row_max = 0;  // [rows]
   size_t row_sum = 0;  // [rows, kMaxLanes] one partial sum per vector lane
   size_t seen = 0;     // [rows] KvRange
-  size_t scores = 0;   // [kRowBlock, tile]
+  size_t blocks = 0;   // [blocks] BlockRanges
+  size_t scores = 0;   // [blocks of kRowGroup rows][tile / 16][block rows][16]
   size_t k = 0;        // [tile / 16, head_dim, 16] the tile's keys as f32 panels
   size_t v = 0;        // [dim / 16, tile, 16] the tile's values as f32 strips
-  size_t staging = 0;  // [16, head_dim] rows between formats
+  size_t staging = 0;  // [16, dim] rows between formats
   size_t bytes = 0;
+};
+
+// kv rows that any row of a block sees, and those that every row sees.
+struct BlockRanges {
+  KvRange any, every;
 };
 
 constexpr TaskScratch ScratchOf(size_t rows, size_t tile, size_t head_dim) {
   const size_t dim = (head_dim + kStripCols - 1) / kStripCols * kStripCols;
+  const size_t padded_rows = (rows + kRowBlock - 1) / kRowBlock * kRowBlock;  // in whole blocks of any height
   TaskScratch s;
   const auto place = [&s](size_t bytes) {
     const size_t at = s.bytes;
     s.bytes += (bytes + 63) / 64 * 64;
     return at;
   };
-  s.q = place(rows * head_dim * sizeof(float));
-  s.acc = place(rows * dim * sizeof(float));
-  s.row_max = place(rows * sizeof(float));
-  s.row_sum = place(rows * kMaxLanes * sizeof(float));
+  s.q = place(padded_rows * dim * sizeof(float));
+  s.acc = place(padded_rows * dim * sizeof(float));
+  s.row_max = place(padded_rows * sizeof(float));
+  s.row_sum = place(padded_rows * kMaxLanes * sizeof(float));
   s.seen = place(rows * sizeof(KvRange));
-  s.scores = place(kRowBlock * tile * sizeof(float));
+  s.blocks = place(rows * sizeof(BlockRanges));
+  s.scores = place((padded_rows < kRowGroup ? padded_rows : kRowGroup) * tile * sizeof(float));
   s.k = place(tile * head_dim * sizeof(float));
   s.v = place(tile * dim * sizeof(float));
-  s.staging = place(kPanelRows * head_dim * sizeof(float));
+  s.staging = place(kPanelRows * dim * sizeof(float));
   return s;
 }
 
@@ -102,10 +113,10 @@ struct OutputRow {
   size_t batch, token, head;
 };
 
-// Divides the weighted sum acc [head_dim] of one row by `sum` and writes it, and its log-sum-exp, in the
-// formats of `out`; zeros and -inf where the sum is 0. Overwrites acc.
+// Writes the finished row `values` [head_dim], and its log-sum-exp, in the formats of `out`; row_max and sum
+// as in a partial result, sum 0 for a row that saw nothing.
 void WriteOutputRow(const Inputs& in, const Outputs& out, OutputRow row, float row_max, float sum,
-                    float* acc) noexcept;
+                    const float* values) noexcept;
 
 // Runs one task on the best instruction set this process may use. No threads, no allocation.
 void RunTiledTask(const TiledTask& task) noexcept;

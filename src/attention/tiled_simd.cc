@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // One task of tiled attention, compiled once per instruction set. The task walks over its kv rows tile by
 // tile. For each tile it brings keys and values into the form that products read (unless they lie that way
-// already), then takes its q rows in blocks of kRowBlock: scores of the block against the part of the tile
-// that the block sees, softmax step, weighted sum added to the accumulators. Everything a block touches fits
-// the first two caches.
+// already), then takes its q rows in groups of kRowGroup: scores of the group against the part of the tile
+// that it sees, softmax step, weighted sum added to the accumulators. A group is a few register blocks of
+// rows that share each panel of keys and values while it is in the first cache.
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <span>
+
 #include "attention/tiled.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -22,13 +27,31 @@ namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr float kLog2E = 1.44269504f;
+constexpr size_t kPaddedBlock = DivideUp(kRowBlock, kLanes) * kLanes;  // rows of a block in whole vectors
+// Vectors of a panel of keys or values that all blocks of a group use before the next ones: a whole number of
+// panels, and what the tallest register block takes at once.
+constexpr size_t kSharedVecs = kPanelVecs > 2 ? kPanelVecs : 2;
 
+// Into the second cache: the first one is full of what is at work.
+HWY_INLINE void PrefetchFar(const void* p) { __builtin_prefetch(p, /*rw=*/0, /*locality=*/2); }
+
+// Rows of the register blocks of a task: few rows in the fewest, even blocks, many in the tallest.
+constexpr size_t BlockRows(size_t rows) {
+  return rows <= 3 * kMaxFewRows ? DivideUp(rows, DivideUp(rows, kMaxFewRows)) : kTallRows;
+}
 // B of both products for one tile, as typed pointers: exactly one of the three is set.
 struct Operand {
   const float* f32 = nullptr;
   const hw::F16* f16 = nullptr;
   const hw::BF16* bf16 = nullptr;
   size_t stride = 0;  // elements from panel to panel, or from strip to strip
+
+  template <class Fn>
+  void Visit(const Fn& fn) const {
+    if (f32) return fn(f32);
+    if (f16) return fn(f16);
+    fn(bf16);
+  }
 };
 
 class TaskRun {
@@ -39,6 +62,8 @@ class TaskRun {
         head_dim_(in_.shape.head_dim),
         dim_(DivideUp(head_dim_, kStripCols) * kStripCols),
         rows_(task.rows()),
+        height_(BlockRows(rows_)),
+        n_blocks_(DivideUp(rows_, height_)),
         bits_(ScratchOf(rows_, task.tile, head_dim_)) {
     const float scale = in_.scale != 0 ? in_.scale : 1.0f / std::sqrt(static_cast<float>(head_dim_));
     if (in_.softcap > 0) {
@@ -49,66 +74,118 @@ class TaskRun {
       q_scale_ = scale < 0 ? -1.0f : 1.0f;  // the rest of the scale is in score_factor_
     }
     score_factor_ = ScoreFactor(in_);
+    needs_every_score_ = in_.softcap > 0 || in_.mask.bias || in_.mask.allowed;
   }
 
   void Run() {
     const KvRange all = Prepare();
     const size_t start = all.begin / kPanelRows * kPanelRows;
     for (size_t first = start; first < all.end; first += task_.tile)
-      RunTile(Intersect(all, {first, first + task_.tile}), first);
-    if (task_.partial)
-      WritePartial();
-    else
-      WriteResult();
+      RunTile(Intersect(all, {first, first + task_.tile}), first,
+              Intersect(all, {first + task_.tile, first + 2 * task_.tile}));
+    for (size_t r = 0; r < rows_; ++r) Finish(r);
   }
 
  private:
+  // A block of rows at work on a tile: the kv rows it sees, counted from the start of the tile.
+  struct Work {
+    size_t block;
+    KvRange seen;
+    float* scores;  // [tile / 16][height][16]
+    float alpha[kPaddedBlock];
+  };
+
   float* Floats(size_t offset) const { return reinterpret_cast<float*>(task_.scratch + offset); }
-  float* Q(size_t row) const { return Floats(bits_.q) + row * head_dim_; }
-  float* Acc(size_t row) const { return Floats(bits_.acc) + row * dim_; }
-  float* Scores(size_t row_in_block) const { return Floats(bits_.scores) + row_in_block * task_.tile; }
-  float* RowMax() const { return Floats(bits_.row_max); }
+  float* Q(size_t block) const { return Floats(bits_.q) + block * height_ * dim_; }
+  float* Acc(size_t block) const { return Floats(bits_.acc) + block * height_ * dim_; }
+  float* RowMax(size_t row) const { return Floats(bits_.row_max) + row; }
   float* RowSum(size_t row) const { return Floats(bits_.row_sum) + row * kMaxLanes; }
   KvRange& Seen(size_t row) const { return reinterpret_cast<KvRange*>(task_.scratch + bits_.seen)[row]; }
+  BlockRanges& Ranges(size_t block) const {
+    return reinterpret_cast<BlockRanges*>(task_.scratch + bits_.blocks)[block];
+  }
   size_t Token(size_t row) const { return task_.first_token + row / task_.n_heads; }
   size_t Head(size_t row) const { return task_.first_head + row % task_.n_heads; }
+  size_t RowsOf(size_t block) const { return HWY_MIN(height_, rows_ - block * height_); }
+
+  // Pieces of 16 of one row in what its block owns.
+  float* Piece(float* block, size_t row_in_block, size_t piece) const {
+    return block + (piece * height_ + row_in_block) * kPanelRows;
+  }
 
   // Fills q, the ranges and the start values of the accumulators; returns the kv rows that any q row sees.
   KvRange Prepare() const {
+    const size_t padded = n_blocks_ * height_;
+    std::memset(Floats(bits_.q), 0, padded * dim_ * sizeof(float));
+    std::memset(Floats(bits_.acc), 0, padded * dim_ * sizeof(float));
+    std::memset(Floats(bits_.row_sum), 0, padded * kMaxLanes * sizeof(float));
+    std::fill_n(RowMax(0), padded, kHidden);
     KvRange all;
-    for (size_t r = 0; r < rows_; ++r) {
-      DecodeRow(in_.q.format, RowAddress(in_.q, task_.batch, Token(r), Head(r)), head_dim_, Q(r));
-      for (size_t d = 0; d < head_dim_; ++d) Q(r)[d] *= q_scale_;
-      Seen(r) = Intersect(VisibleRange(in_.shape, in_.mask, task_.batch, Token(r)), task_.kv_rows);
-      all = Union(all, Seen(r));
-      RowMax()[r] = kHidden;
+    for (size_t block = 0; block < n_blocks_; ++block) {
+      KvRange any, every{0, SIZE_MAX};
+      for (size_t i = 0; i < RowsOf(block); ++i) {
+        const size_t row = block * height_ + i;
+        LoadQ(row, block, i);
+        Seen(row) = Intersect(VisibleRange(in_.shape, in_.mask, task_.batch, Token(row)), task_.kv_rows);
+        any = Union(any, Seen(row));
+        every = Intersect(every, Seen(row));
+      }
+      Ranges(block) = {any, every};
+      all = Union(all, any);
     }
-    std::memset(Floats(bits_.acc), 0, rows_ * dim_ * sizeof(float));
-    std::memset(Floats(bits_.row_sum), 0, rows_ * kMaxLanes * sizeof(float));
     return all;
   }
 
-  KvRange SeenByBlock(size_t row, size_t count, KvRange tile) const {
-    KvRange seen;
-    for (size_t r = row; r < row + count; ++r) seen = Union(seen, Intersect(Seen(r), tile));
-    return seen;
+  void LoadQ(size_t row, size_t block, size_t row_in_block) const {
+    const float* from = FloatRow(in_.q.format, RowAddress(in_.q, task_.batch, Token(row), Head(row)),
+                                 head_dim_, Floats(bits_.staging));
+    const FloatVec scale = hn::Set(FloatTag(), q_scale_);
+    size_t d = 0;
+    for (; d + kLanes <= head_dim_; d += kLanes)
+      hn::StoreU(hn::Mul(LoadFloats(from + d), scale), FloatTag(),
+                 Piece(Q(block), row_in_block, d / kPanelRows) + d % kPanelRows);
+    for (; d < head_dim_; ++d)
+      Piece(Q(block), row_in_block, d / kPanelRows)[d % kPanelRows] = from[d] * q_scale_;
   }
 
-  // kv rows `tile` of the tile that starts at `first` (a multiple of kPanelRows).
-  void RunTile(KvRange tile, size_t first) const {
+  // kv rows `tile` of the tile that starts at `first` (a multiple of kPanelRows). While they are at work, the
+  // rows `next` are brought closer.
+  void RunTile(KvRange tile, size_t first, KvRange next) const {
     Operand k, v;
     bool ready = false;
-    for (size_t row = 0; row < rows_; row += kRowBlock) {
-      const size_t count = HWY_MIN(kRowBlock, rows_ - row);
-      const KvRange seen = SeenByBlock(row, count, tile);
-      if (seen.empty()) continue;
+    for (size_t block = 0; block < n_blocks_;) {
+      Work work[kRowGroup];
+      size_t count = 0;
+      const size_t row = block;
+      for (const size_t end = HWY_MIN(n_blocks_, block + kRowGroup / height_); block < end; ++block) {
+        const KvRange seen = Intersect(Ranges(block).any, tile);
+        if (seen.empty()) continue;
+        work[count].block = block;
+        work[count].seen = {seen.begin - first, seen.end - first};
+        work[count].scores = Floats(bits_.scores) + count * height_ * task_.tile;
+        ++count;
+      }
+      if (count == 0) continue;
       if (!ready) {
         k = Keys(tile, first);
         v = Values(tile, first);
         ready = true;
       }
-      RunBlock(row, count, {seen.begin - first, seen.end - first}, first, k, v);
+      const KvRange ahead{next.begin + next.size() * row / n_blocks_,
+                          next.begin + next.size() * block / n_blocks_};
+      RunGroup({work, count}, first, k, v, ahead);
     }
+  }
+
+  // Asks for rows of plain keys and values: no hardware sees a pattern in rows that lie a page or more apart.
+  void PrefetchRows(KvRange rows) const {
+    const KvHead& kv = task_.kv;
+    if (kv.is_cache) return;
+    for (size_t row = rows.begin; row < rows.end; ++row)
+      for (size_t byte = 0; byte < hw::RowBytes(kv.k_format, head_dim_); byte += 64) {
+        PrefetchFar(kv.k + row * kv.k_row_bytes + byte);
+        PrefetchFar(kv.v + row * kv.v_row_bytes + byte);
+      }
   }
 
   // The keys of the tile. Panels are counted from `first`.
@@ -118,7 +195,7 @@ class TaskRun {
     const size_t first_panel = first / kPanelRows;
     Operand b;
     b.stride = panel;
-    const bool few_rows = rows_ <= kMaxBlockRows;  // then each value is used once: convert in the product
+    const bool few_rows = rows_ <= kMaxFewRows;  // then each value is used once: convert in the product
     if (kv.is_cache && kv.k_format == hw::Format::kF32) {
       b.f32 = reinterpret_cast<const float*>(kv.k) + first_panel * panel;
     } else if (kv.is_cache && few_rows && kv.k_format == hw::Format::kF16) {
@@ -144,7 +221,7 @@ class TaskRun {
     const KvHead& kv = task_.kv;
     Operand b;
     b.stride = kv.padded_length * kStripCols;
-    const bool few_rows = rows_ <= kMaxBlockRows;
+    const bool few_rows = rows_ <= kMaxFewRows;
     if (kv.is_cache && kv.v_format == hw::Format::kF32) {
       b.f32 = reinterpret_cast<const float*>(kv.v) + first * kStripCols;
     } else if (kv.is_cache && few_rows && kv.v_format == hw::Format::kF16) {
@@ -163,96 +240,137 @@ class TaskRun {
     return b;
   }
 
-  // C = [alpha C +] A B, with B's panels from `panel` on and its inner rows from `inner_begin` on.
-  void MultiplyBy(const Operand& b, size_t panel, size_t inner_begin, Product<float> p, size_t rows,
-                  size_t n_vecs) const {
-    const size_t at = panel * b.stride + inner_begin * kPanelWidth;
-    if (b.f32) {
-      p.b = b.f32 + at;
-      p.b_stride = b.stride;
-      Multiply(p, rows, n_vecs);
-    } else if (b.f16) {
-      Multiply(Product<hw::F16>{p.a, p.a_stride, p.inner, b.f16 + at, b.stride, p.c, p.c_stride, p.alpha},
-               rows, n_vecs);
-    } else {
-      Multiply(Product<hw::BF16>{p.a, p.a_stride, p.inner, b.bf16 + at, b.stride, p.c, p.c_stride, p.alpha},
-               rows, n_vecs);
+  void RunGroup(std::span<Work> group, size_t first, const Operand& k, const Operand& v,
+                KvRange ahead) const {
+    k.Visit([&](const auto* panels) { Scores(group, panels, k.stride, ahead); });
+    for (Work& w : group) Softmax(w, first);
+    v.Visit([&](const auto* strips) { AddWeighted(group, strips, v.stride); });
+  }
+
+  // Vectors that all blocks of a group take before the next ones.
+  static size_t SharedVecs(std::span<const Work> group) {
+    return group.size() > 1 ? kSharedVecs : SIZE_MAX / 2;
+  }
+
+  template <class Stored>
+  void Scores(std::span<const Work> group, const Stored* k, size_t stride, KvRange ahead) const {
+    const size_t step = SharedVecs(group);
+    KvRange panels;
+    for (const Work& w : group) panels = Union(panels, PanelsOf(w));
+    Product<Stored> p{nullptr, 0, head_dim_, k, stride, nullptr, nullptr};
+    const size_t end = panels.end * kPanelVecs;
+    const size_t pace = DivideUp(ahead.size(), panels.size());
+    for (size_t vec = panels.begin * kPanelVecs; vec < end; vec += HWY_MIN(step, end - vec)) {
+      PrefetchRows(Intersect(ahead, {ahead.begin, ahead.begin + pace}));
+      ahead.begin = HWY_MIN(ahead.end, ahead.begin + pace);
+      for (const Work& w : group) {
+        const size_t from = HWY_MAX(vec, PanelsOf(w).begin * kPanelVecs);
+        const size_t to = HWY_MIN(vec + step, PanelsOf(w).end * kPanelVecs);
+        if (from >= to) continue;
+        p.a = Q(w.block);
+        p.c = w.scores;
+        Multiply(p, height_, from, to);
+      }
     }
   }
 
-  // q rows row .. row + count - 1 against the kv rows `seen`, both counted from the start of the tile.
-  void RunBlock(size_t row, size_t count, KvRange seen, size_t first, const Operand& k,
-                const Operand& v) const {
-    const size_t first_panel = seen.begin / kPanelRows;
-    const size_t n_panels = DivideUp(seen.end, kPanelRows) - first_panel;
-    const KvRange computed{first_panel * kPanelRows, (first_panel + n_panels) * kPanelRows};
-    Product<float> scores{};
-    scores.a = Q(row);
-    scores.a_stride = scores.inner = head_dim_;
-    scores.c = Scores(0) + computed.begin;
-    scores.c_stride = task_.tile;
-    MultiplyBy(k, first_panel, 0, scores, count, n_panels * (kPanelWidth / kLanes));
-
-    float alpha[kRowBlock];
-    for (size_t r = 0; r < count; ++r) {
-      MaskRow(row + r, Scores(r), computed, first);
-      alpha[r] = SoftmaxStep(FloatTag(), Scores(r) + computed.begin, computed.size(), score_factor_,
-                             {RowMax() + row + r, RowSum(row + r)});
-    }
-
-    Product<float> sum{};
-    sum.a = Scores(0) + seen.begin;
-    sum.a_stride = task_.tile;
-    sum.inner = seen.size();
-    sum.c = Acc(row);
-    sum.c_stride = dim_;
-    sum.alpha = alpha;
-    MultiplyBy(v, 0, seen.begin, sum, count, DivideUp(head_dim_, kLanes));
+  template <class Stored>
+  void AddWeighted(std::span<const Work> group, const Stored* v, size_t stride) const {
+    const size_t step = SharedVecs(group);
+    Product<Stored> p{nullptr, 0, 0, v, stride, nullptr, nullptr};
+    const size_t n_vecs = DivideUp(head_dim_, kLanes);
+    for (size_t vec = 0; vec < n_vecs; vec += HWY_MIN(step, n_vecs - vec))
+      for (const Work& w : group) {
+        p.a = w.scores;
+        p.begin = w.seen.begin;
+        p.end = w.seen.end;
+        p.c = Acc(w.block);
+        p.alpha = w.alpha;
+        Multiply(p, height_, vec, HWY_MIN(n_vecs, vec + step));
+      }
   }
 
-  // Softcap, bias and masks on the computed part of one row of scores, which starts at kv row `first`.
-  void MaskRow(size_t row, float* scores, KvRange computed, size_t first) const {
-    if (in_.softcap > 0) {
-      const FloatVec cap = hn::Set(FloatTag(), in_.softcap * kLog2E);
-      for (size_t i = computed.begin; i < computed.end; i += kLanes)
-        hn::StoreU(hn::Mul(cap, Tanh(FloatTag(), LoadFloats(scores + i))), FloatTag(), scores + i);
-    }
-    const KvRange absolute = Intersect(Seen(row), {first + computed.begin, first + computed.end});
-    const KvRange seen = absolute.empty() ? KvRange{computed.begin, computed.begin}
-                                          : KvRange{absolute.begin - first, absolute.end - first};
-    if (const float* bias = BiasRow(in_.shape, in_.mask, Head(row), Token(row)))
-      AddBias(bias + first, seen, scores);
-    if (const uint8_t* allowed = AllowedRow(in_.shape, in_.mask, Token(row)))
-      for (size_t i = seen.begin; i < seen.end; ++i)
-        if (!allowed[first + i]) scores[i] = kHidden;
-    for (size_t i = computed.begin; i < seen.begin; ++i) scores[i] = kHidden;
-    for (size_t i = seen.end; i < computed.end; ++i) scores[i] = kHidden;
+  static KvRange PanelsOf(const Work& w) {
+    return {w.seen.begin / kPanelRows, DivideUp(w.seen.end, kPanelRows)};
   }
 
-  static void AddBias(const float* bias, KvRange range, float* scores) {
-    const FloatVec log2e = hn::Set(FloatTag(), kLog2E);
-    size_t i = range.begin;
-    for (; i + kLanes <= range.end; i += kLanes)
-      hn::StoreU(hn::MulAdd(LoadFloats(bias + i), log2e, LoadFloats(scores + i)), FloatTag(), scores + i);
-    for (; i < range.end; ++i) scores[i] += bias[i] * kLog2E;
+  RowPanels ScoresOf(const Work& w, size_t row_in_block) const {
+    const KvRange panels = PanelsOf(w);
+    return {Piece(w.scores, row_in_block, panels.begin), panels.size(), height_ * kPanelRows};
+  }
+
+  // Turns a block's scores into weights.
+  void Softmax(Work& w, size_t first) const {
+    const size_t row = w.block * height_;
+    const BlockRanges& ranges = Ranges(w.block);
+    const KvRange panels = PanelsOf(w);
+    if (needs_every_score_ || first + panels.begin * kPanelRows < ranges.every.begin ||
+        first + panels.end * kPanelRows > ranges.every.end)
+      for (size_t r = 0; r < RowsOf(w.block); ++r) MaskRow(row + r, ScoresOf(w, r), panels, first);
+    float row_max[kPaddedBlock], base[kPaddedBlock];
+    std::fill_n(row_max, kPaddedBlock, kHidden);
+    std::fill_n(base, kPaddedBlock, kHidden);
+    std::copy_n(RowMax(row), height_, row_max);
+    for (size_t r = 0; r < height_; ++r) base[r] = LargestOf(FloatTag(), ScoresOf(w, r));
+    UpdateMaxima(FloatTag(), height_, score_factor_, {row_max, base, w.alpha});
+    std::copy_n(row_max, height_, RowMax(row));
+    for (size_t r = 0; r < height_; ++r)
+      ScoresToWeights(FloatTag(), ScoresOf(w, r), score_factor_, base[r], w.alpha[r], RowSum(row + r));
+  }
+
+  // Softcap, bias and masks on one row of scores; its panels are counted from kv row `first`.
+  void MaskRow(size_t row, RowPanels scores, KvRange panels, size_t first) const {
+    const float* bias = BiasRow(in_.shape, in_.mask, Head(row), Token(row));
+    const uint8_t* allowed = AllowedRow(in_.shape, in_.mask, Token(row));
+    const FloatVec cap = hn::Set(FloatTag(), in_.softcap * kLog2E);
+    for (size_t i = 0; i < scores.count; ++i) {
+      float* panel = scores.at + i * scores.stride;
+      const size_t at = first + (panels.begin + i) * kPanelRows;  // kv row of the panel's first score
+      const KvRange seen = Intersect(Seen(row), {at, at + kPanelRows});
+      if (in_.softcap > 0)
+        for (size_t lane = 0; lane < kPanelRows; lane += kLanes)
+          hn::StoreU(hn::Mul(cap, Tanh(FloatTag(), LoadFloats(panel + lane))), FloatTag(), panel + lane);
+      if (bias)
+        for (size_t kv = seen.begin; kv < seen.end; ++kv) panel[kv - at] += bias[kv] * kLog2E;
+      if (seen.size() < kPanelRows || allowed)
+        for (size_t lane = 0; lane < kPanelRows; ++lane) {
+          const size_t kv = at + lane;
+          if (kv < seen.begin || kv >= seen.end || (allowed && !allowed[kv])) panel[lane] = kHidden;
+        }
+    }
   }
 
   float SumOfRow(size_t row) const {
     return hn::GetLane(hn::SumOfLanes(FloatTag(), LoadFloats(RowSum(row))));
   }
 
-  void WritePartial() const {
-    for (size_t r = 0; r < rows_; ++r) {
-      float* to = task_.partial + r * (head_dim_ + 2);
-      std::memcpy(to, Acc(r), head_dim_ * sizeof(float));
-      to[head_dim_] = RowMax()[r];
-      to[head_dim_ + 1] = SumOfRow(r);
-    }
+  // The weighted sum of a row, times `factor`, in its natural order.
+  void CopyAcc(size_t row, float factor, float* to) const {
+    float* acc = Acc(row / height_);
+    const FloatVec scale = hn::Set(FloatTag(), factor);
+    size_t d = 0;
+    for (; d + kLanes <= head_dim_; d += kLanes)
+      hn::StoreU(hn::Mul(LoadFloats(Piece(acc, row % height_, d / kPanelRows) + d % kPanelRows), scale),
+                 FloatTag(), to + d);
+    for (; d < head_dim_; ++d) to[d] = Piece(acc, row % height_, d / kPanelRows)[d % kPanelRows] * factor;
   }
 
-  void WriteResult() const {
-    for (size_t r = 0; r < rows_; ++r)
-      WriteOutputRow(in_, *task_.out, {task_.batch, Token(r), Head(r)}, RowMax()[r], SumOfRow(r), Acc(r));
+  // Writes the result of a row, or its share of one.
+  void Finish(size_t row) const {
+    const float sum = SumOfRow(row);
+    if (task_.partial) {
+      float* to = task_.partial + row * (head_dim_ + 2);
+      CopyAcc(row, 1.0f, to);
+      to[head_dim_] = *RowMax(row);
+      to[head_dim_ + 1] = sum;
+      return;
+    }
+    float* values = Floats(bits_.staging);
+    if (sum == 0)
+      std::fill_n(values, head_dim_, 0.0f);
+    else
+      CopyAcc(row, 1.0f / sum, values);
+    WriteOutputRow(in_, *task_.out, {task_.batch, Token(row), Head(row)}, *RowMax(row), sum, values);
   }
 
   const TiledTask& task_;
@@ -260,9 +378,12 @@ class TaskRun {
   size_t head_dim_;
   size_t dim_;  // head_dim rounded up to whole strips
   size_t rows_;
+  size_t height_;  // rows of a block; the last block may be filled up with rows of zeros
+  size_t n_blocks_;
   TaskScratch bits_;
   float q_scale_;
   float score_factor_;
+  bool needs_every_score_;  // softcap, bias or holes: masks are not a matter of ranges alone
 };
 
 }  // namespace
