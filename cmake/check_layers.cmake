@@ -41,7 +41,7 @@ forbid(WHERE "^qwen3vl/cli/" EXCEPT "attention(_case)?\\.(h|cc)$" LINE "# *inclu
 forbid(WHERE "." EXCEPT "^qwen3vl/cli/" LINE "# *include *[\"<](CLI/|qwen3vl/cli/)" WHY "the library does not know the command")
 
 # One library, one place.
-forbid(WHERE "." EXCEPT "^hw/parallel\\.h$" LINE "# *pragma +omp|include *<omp\\.h>" WHY "OpenMP only in hw/parallel.h")
+forbid(WHERE "." EXCEPT "^hw/parallel_openmp\\.cc$" LINE "# *pragma +omp|include *<omp\\.h>" WHY "OpenMP only in hw/parallel_openmp.cc")
 forbid(WHERE "." EXCEPT "^hw/cpu_info\\.cc$" LINE "include *<cpuinfo" WHY "cpuinfo only in hw/cpu_info.cc")
 forbid(WHERE "." EXCEPT "(_simd\\.cc|-inl\\.h)$" LINE "include *[\"<]hwy/" WHY "Highway only in *_simd.cc and *-inl.h")
 forbid(WHERE "." EXCEPT "^qwen3vl/linear\\.cc$" LINE "include *[\"<]Eigen/" WHY "Eigen only in qwen3vl/linear.cc")

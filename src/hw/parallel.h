@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// The only place that knows the thread backend: OpenMP, or std::thread where ThreadSanitizer has to see every
-// hand-over (it starts threads anew for each call, which costs tens of microseconds a thread).
+// The only place that knows the thread backend: a pool of this project, or OpenMP for apps that live on it.
 //
-// GNU's OpenMP keeps its threads spinning for a while after each call, so that the next one starts at once.
-// More threads than this process may use processors therefore slow everything down; CpuInfo::default_threads
-// never asks for them. Every application thread that calls has threads of its own. Inside an OpenMP task, a
-// call runs on the task's thread alone.
+// The pool exists for computers that are doing something else as well. OpenMP ends each loop by waiting for
+// all of its threads, also for one that the system has not let run yet; with a busy neighbour that costs a
+// time slice at every one of the hundreds of loops a token needs. Here the caller takes tasks like everyone
+// else and waits only for threads that have begun one. Between loops the threads spin for a moment, so that
+// the next loop starts at once, and then sleep.
+//
+// Every application thread that calls has helpers of its own, which live as long as it does. A call from
+// within a task runs on the task's thread alone.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
-#include <system_error>
-#include <thread>
-#include <vector>
 
 namespace qwen3vl::hw {
 
@@ -22,6 +22,12 @@ struct Threads {
   size_t count = 1;
   const std::atomic<bool>* cancel = nullptr;  // set by anyone, at any time: tasks not yet begun are skipped
 };
+
+namespace internal {
+// work(context, thread) takes tasks until none is left; it is called on up to n_threads threads at a time, by
+// the caller as thread 0 and by none twice. Returns when every call that began has ended.
+void RunOnThreads(size_t n_threads, void (*work)(const void* context, size_t thread), const void* context);
+}  // namespace internal
 
 // Calls fn(task, thread) once for every task in 0 .. n_tasks - 1, with thread in 0 .. threads.count - 1.
 // Tasks are handed out in order, so put the heavy ones first. fn must not throw. Returns when all are done.
@@ -40,20 +46,9 @@ void ParallelFor(Threads threads, size_t n_tasks, const Fn& fn) {
     for (size_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < n_tasks && !cancelled();)
       fn(task, thread);
   };
-#if defined(_OPENMP)
-#pragma omp parallel for num_threads(static_cast <int>(n)) schedule(static, 1)
-  for (size_t thread = 0; thread < n; ++thread) work(thread);
-#else
-  std::vector<std::thread> others;
-  others.reserve(n - 1);
-  try {
-    for (size_t thread = 1; thread < n; ++thread) others.emplace_back(work, thread);
-  } catch (const std::system_error&) {
-    // No more threads to be had: those that run share the tasks.
-  }
-  work(0);
-  for (std::thread& t : others) t.join();
-#endif
+  using Work = decltype(work);
+  internal::RunOnThreads(
+      n, [](const void* context, size_t thread) { (*static_cast<const Work*>(context))(thread); }, &work);
 }
 
 }  // namespace qwen3vl::hw

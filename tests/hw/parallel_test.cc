@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <memory>
+#include <thread>
 #include <vector>
 
 namespace qwen3vl::hw {
@@ -70,6 +72,45 @@ TEST(ParallelFor, CancellingSkipsTasksNotYetBegun) {
     EXPECT_GE(runs, 11u);
     EXPECT_LT(runs, 100000u);
     ParallelFor({threads, &cancel}, 10, [&](size_t, size_t) { FAIL(); });
+  }
+}
+
+TEST(ParallelFor, ATaskMayStartALoopOfItsOwn) {
+  std::atomic<size_t> runs = 0;
+  std::atomic<bool> moved = false;
+  ParallelFor({3}, 20, [&](size_t, size_t) {
+    const std::thread::id here = std::this_thread::get_id();
+    ParallelFor({3}, 10, [&](size_t, size_t thread) {
+      if (thread != 0 || std::this_thread::get_id() != here) moved = true;
+      ++runs;
+    });
+  });
+  EXPECT_EQ(runs, 200u);
+  EXPECT_FALSE(moved);
+}
+
+TEST(ParallelFor, GrowsAndShrinksBetweenCalls) {
+  for (const size_t threads : {2u, 7u, 3u, 1u, 12u, 2u}) {
+    std::atomic<size_t> runs = 0, highest = 0;
+    ParallelFor({threads}, 1000, [&](size_t, size_t thread) {
+      ++runs;
+      for (size_t seen = highest; seen < thread && !highest.compare_exchange_weak(seen, thread);) {
+      }
+    });
+    EXPECT_EQ(runs, 1000u);
+    EXPECT_LT(highest, threads);
+  }
+}
+
+TEST(ParallelFor, WakesHelpersThatSleep) {
+  for (int round = 0; round < 5; ++round) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));  // longer than helpers spin
+    std::atomic<size_t> here = 0;
+    ParallelFor({2}, 2, [&](size_t, size_t) {
+      ++here;  // two tasks that need each other: the helper must come
+      while (here < 2) std::this_thread::yield();
+    });
+    EXPECT_EQ(here, 2u);
   }
 }
 

@@ -37,7 +37,7 @@ expect(qwen3vl/cli/run.cc "#include \"attention/attention.h\"" "the command uses
 expect(qwen3vl/cli/trace_attention.cc "#include \"attention/attention.h\"" "")
 expect(qwen3vl/text.cc "#include \"qwen3vl/cli/options.h\"" "the library does not know the command")
 expect(hw/parallel.h "#pragma omp parallel for" "")
-expect(hw/a.cc "#pragma omp parallel for" "OpenMP only in hw/parallel.h")
+expect(hw/a.cc "#pragma omp parallel for" "OpenMP only in hw/parallel_openmp.cc")
 expect(hw/a.cc "#include <cpuinfo.h>" "cpuinfo only in hw/cpu_info.cc")
 expect(rope/rope_simd.cc "#include \"hwy/highway.h\"" "")
 expect(rope/rope.cc "#include \"hwy/highway.h\"" "Highway only in *_simd.cc and *-inl.h")

@@ -10,7 +10,7 @@ namespace qwen3vl::bench {
 
 struct Environment {
   std::string version;   // of this project
-  std::string build;     // "Release, openmp threads"
+  std::string build;     // "Release, pool threads"
   std::string compiler;  // "GNU 12.2.0"
   std::string flags;     // "-O3 -DNDEBUG"
   std::string cpu;
