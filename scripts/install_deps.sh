@@ -6,11 +6,11 @@
 set -euo pipefail
 
 packages=(g++ cmake ninja-build pkg-config
-  libhwy-dev libcpuinfo-dev libeigen3-dev nlohmann-json3-dev libcli11-dev
+  libhwy-dev libcpuinfo-dev nlohmann-json3-dev libcli11-dev
   libjpeg62-turbo-dev libpng-dev libgif-dev libwebp-dev libutf8proc-dev)
 for group in "$@"; do
   case "$group" in
-    test) packages+=(libgtest-dev libgmock-dev binutils ccache) ;;
+    test) packages+=(libgtest-dev libgmock-dev libeigen3-dev binutils ccache) ;;
     lint) packages+=(clang-format git) ;;
     *)
       echo "install_deps.sh: unknown group '$group'; known: test, lint" >&2

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <limits>
 
+#include "qwen3vl/chat_prompt.h"
 #include "qwen3vl/error.h"
 
 namespace qwen3vl {
@@ -34,7 +35,11 @@ std::array<size_t, 3> MropeSection(const GgufFile& file, const std::string& key)
 }
 
 void ReadSampling(const GgufFile& file, SamplingDefaults& s) {
-  const std::string prefix = "general.sampling.";
+  const std::string prefix = "general.sampling.", chat = "tokenizer.chat_template";
+  if (file.Has(chat) && DetectChatTemplate(file.String(chat)) == ChatTemplate::kQwen3VlThinking) {
+    s.temperature = 1.0f;  // what the model cards give; older files do not carry it
+    s.top_p = 0.95f;
+  }
   if (file.Has(prefix + "temp")) s.temperature = static_cast<float>(file.Number(prefix + "temp"));
   if (file.Has(prefix + "top_p")) s.top_p = static_cast<float>(file.Number(prefix + "top_p"));
   if (file.Has(prefix + "top_k")) s.top_k = file.Size(prefix + "top_k");

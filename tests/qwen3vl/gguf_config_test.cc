@@ -119,6 +119,16 @@ TEST_F(GgufConfigTest, SamplingDefaultsAreRead) {
   EXPECT_EQ(s.top_k, 7u);
 }
 
+// The figures of the model cards, for files written before the metadata carried them.
+TEST_F(GgufConfigTest, AThinkingTemplateBringsItsSamplingDefaults) {
+  const std::string chat = "<|im_start|>assistant <|image_pad|> </think>";
+  const SamplingDefaults s = Load(TinyText().Str("tokenizer.chat_template", chat)).config.sampling;
+  EXPECT_EQ(s.temperature, 1.0f);
+  EXPECT_EQ(s.top_p, 0.95f);
+  const GgufWriter told = TinyText().Str("tokenizer.chat_template", chat).F32("general.sampling.temp", 0.6f);
+  EXPECT_EQ(Load(told).config.sampling.temperature, 0.6f);
+}
+
 TEST_F(GgufConfigTest, AModelWithoutVocabularyLoads) {
   GgufWriter w;
   for (const char* key : {"model", "pre", "tokens", "token_type", "merges"})

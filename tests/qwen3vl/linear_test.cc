@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -85,15 +86,17 @@ struct Wanted {
 };
 
 Wanted Multiply(const Matrix& m, const std::vector<float>& x, size_t n) {
+  using RowMajor = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   const size_t rows = m.w.rows, cols = m.w.cols;
+  const Eigen::MatrixXd product =
+      Eigen::Map<const RowMajor>(x.data(), n, cols).cast<double>() *
+      Eigen::Map<const RowMajor>(m.values.data(), rows, cols).cast<double>().transpose();
   Wanted out{std::vector<double>(n * rows), std::vector<double>(n * rows), std::vector<double>(n * rows)};
   for (size_t i = 0; i < n; ++i)
     for (size_t r = 0; r < rows; ++r) {
-      double sum = 0, size = 0, rounding = 0;
+      double size = 0, rounding = 0;
       for (size_t k = 0; k < cols; ++k) {
-        const double w = m.values[r * cols + k], a = x[i * cols + k];
-        sum += w * a;
-        size += std::abs(w * a);
+        size += std::abs(double{m.values[r * cols + k]} * x[i * cols + k]);
         if (k % 32 == 0 && hw::IsQuantized(m.w.format)) {
           double largest = 0, weights = 0, code_size = 0;
           for (size_t j = k; j < k + 32; ++j) {
@@ -108,7 +111,7 @@ Wanted Multiply(const Matrix& m, const std::vector<float>& x, size_t n) {
           size += 64 * code_size * largest;
         }
       }
-      out.y[i * rows + r] = sum;
+      out.y[i * rows + r] = product(i, r);
       // Sums of up to 1024 terms in 4 .. 64 partial sums.
       out.exact_error[i * rows + r] = 16 * size * 0x1p-24 + 1e-30;
       out.fast_error[i * rows + r] = out.exact_error[i * rows + r] + rounding * 1.0001;
