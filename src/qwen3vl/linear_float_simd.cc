@@ -33,7 +33,8 @@ using VF = hn::Vec<DF>;
 
 constexpr size_t PaddedCols(size_t cols) { return (cols + 3) / 4 * 4; }
 
-// out[c * stride + row] += sum over k < n of panel[k][row] * group[k][c].
+// out[c * stride + row] += sum over k < n of panel[k][row] * group[k][c]; zeros up to a multiple of 4 columns
+// follow. Four columns a turn: the loop's own additions compete with multiply-adds for their ports.
 HWY_NOINLINE void FloatKernel(const float* HWY_RESTRICT panel, const float* HWY_RESTRICT group, size_t n,
                               float* out, size_t stride) {
   const DF d;
@@ -43,15 +44,18 @@ HWY_NOINLINE void FloatKernel(const float* HWY_RESTRICT panel, const float* HWY_
   for (size_t c = 0; c < kFloatCols; ++c)
 #pragma GCC unroll 4
     for (size_t r = 0; r < kPanelVectors; ++r) acc[r][c] = hn::Zero(d);
-  for (size_t k = 0; k < n; ++k, panel += kPanelRows, group += kFloatCols) {
-    VF w[kPanelVectors];
+  for (size_t k = 0; k < n; k += 4, panel += 4 * kPanelRows, group += 4 * kFloatCols) {
 #pragma GCC unroll 4
-    for (size_t r = 0; r < kPanelVectors; ++r) w[r] = hn::Load(d, panel + r * kLanes);
+    for (size_t u = 0; u < 4; ++u) {
+      VF w[kPanelVectors];
+#pragma GCC unroll 4
+      for (size_t r = 0; r < kPanelVectors; ++r) w[r] = hn::Load(d, panel + u * kPanelRows + r * kLanes);
 #pragma GCC unroll 16
-    for (size_t c = 0; c < kFloatCols; ++c) {
-      const VF a = hn::Set(d, group[c]);
+      for (size_t c = 0; c < kFloatCols; ++c) {
+        const VF a = hn::Set(d, group[u * kFloatCols + c]);
 #pragma GCC unroll 4
-      for (size_t r = 0; r < kPanelVectors; ++r) acc[r][c] = hn::MulAdd(w[r], a, acc[r][c]);
+        for (size_t r = 0; r < kPanelVectors; ++r) acc[r][c] = hn::MulAdd(w[r], a, acc[r][c]);
+      }
     }
   }
 #pragma GCC unroll 16

@@ -126,6 +126,28 @@ TEST_F(SafetensorsTest, WrittenTensorsComeBack) {
   EXPECT_EQ(SafetensorsFile::Open(path).tensors().size(), 5u);
 }
 
+TEST_F(SafetensorsTest, RowsOfSeveralTensorsMayTakeTurns) {
+  const std::string path = dir_.File("out.safetensors");
+  {
+    SafetensorsWriter writer(path);
+    for (int32_t chunk = 0; chunk < 3; ++chunk) {
+      const float f = static_cast<float>(chunk);
+      writer.Append("f", {2, 2}, std::vector<float>{f, f + 0.25f, f + 0.5f, f + 0.75f});
+      writer.Append("i", {1}, std::vector<int32_t>{-chunk});
+    }
+    EXPECT_ERROR(ErrorCode::kInvalidArgument, "rows F32 [1, 3] after F32 [6, 2]",
+                 writer.Append("f", {1, 3}, std::vector<float>{1, 2, 3}));
+    EXPECT_ERROR(ErrorCode::kInvalidArgument, "rows I32 [1, 2] after F32 [6, 2]",
+                 writer.Append("f", {1, 2}, std::vector<int32_t>{1, 2}));
+    writer.Finish();
+  }
+  const test::GoldenFile golden = test::GoldenFile::FromPath(path);
+  EXPECT_EQ(golden["f"].shape, (std::vector<size_t>{6, 2}));
+  EXPECT_EQ(golden["f"].Floats(),
+            (std::vector<float>{0, 0.25f, 0.5f, 0.75f, 1, 1.25f, 1.5f, 1.75f, 2, 2.25f, 2.5f, 2.75f}));
+  EXPECT_EQ(golden["i"].Ints(), (std::vector<int32_t>{0, -1, -2}));
+}
+
 TEST_F(SafetensorsTest, AnUnfinishedWriterLeavesTheOldFile) {
   const std::string path = dir_.Write("out.safetensors", "old");
   {
