@@ -38,12 +38,12 @@ void QuantizeActivationRow(const float* x, size_t cols, std::byte* out) {
 
 // The processor's own prefetching stops at page ends, of which a gigabyte of weights has 250,000; asking a
 // page ahead made decoding 1.3 to 1.5 times faster. Beyond the end of the weights it does nothing.
-constexpr size_t kAheadBytes = 4096;
+constexpr size_t kAheadBytes = 4096, kLineBytes = 64;
 
 template <size_t kBytes>
 HWY_INLINE void PrefetchAhead(const uint8_t* src) {
 #pragma GCC unroll 8
-  for (size_t line = 0; line < kBytes; line += HWY_ALIGNMENT) hwy::Prefetch(src + kAheadBytes + line);
+  for (size_t line = 0; line < kBytes; line += kLineBytes) hwy::Prefetch(src + kAheadBytes + line);
 }
 
 // Codes a vector step takes, and the lanes that their sums come in.

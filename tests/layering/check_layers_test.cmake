@@ -36,7 +36,7 @@ expect(qwen3vl/layer.h "#include <nlohmann/json.hpp>" "a public header needs std
 expect(qwen3vl/cli/run.cc "#include \"attention/attention.h\"" "the command uses the public headers")
 expect(qwen3vl/cli/trace_attention.cc "#include \"attention/attention.h\"" "")
 expect(qwen3vl/text.cc "#include \"qwen3vl/cli/options.h\"" "the library does not know the command")
-expect(hw/parallel.h "#pragma omp parallel for" "")
+expect(hw/parallel_openmp.cc "#pragma omp parallel for" "")
 expect(hw/a.cc "#pragma omp parallel for" "OpenMP only in hw/parallel_openmp.cc")
 expect(hw/a.cc "#include <cpuinfo.h>" "cpuinfo only in hw/cpu_info.cc")
 expect(rope/rope_simd.cc "#include \"hwy/highway.h\"" "")
