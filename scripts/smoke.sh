@@ -50,6 +50,7 @@ expect '"schema"' "$qwen3vl" bench layer --preset gpt2 --kind norm --samples 2 -
 expect model.generate "$qwen3vl" bench model -m $model --prompt 16 --generate 4 --depths 0 --samples 2
 expect image.encode "$qwen3vl" bench image -m $model --sizes 64x64 --samples 2
 expect "attention.decode" "$qwen3vl" bench sweep --preset gpt2 --lengths 32 --contexts 64 --samples 2
+expect "attention.prefill" "$qwen3vl" bench tune --preset gpt2 --prompt 32 --keys 32 --samples 1 --dry-run
 expect "" "$qwen3vl" trace -m $model --image $picture -p "What is this?" --generate 4 --out "$scratch/trace.safetensors"
 grep -qa greedy_tokens "$scratch/trace.safetensors" || fail "has no greedy_tokens" trace.safetensors
 refuse 2 --no-such-option "$qwen3vl" run --no-such-option

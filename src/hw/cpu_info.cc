@@ -171,4 +171,11 @@ Isa SelectedIsa() {
 
 std::vector<Isa> AvailableIsas() { return State().available; }
 
+std::string UserCacheFolder() {
+  const auto absolute = [](const char* path) { return path && path[0] == '/'; };
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); absolute(cache)) return cache;
+  if (const char* home = std::getenv("HOME"); absolute(home)) return std::string(home) + "/.cache";
+  return "";
+}
+
 }  // namespace qwen3vl::hw

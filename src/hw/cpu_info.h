@@ -50,4 +50,8 @@ Isa SelectedIsa();
 // What this processor has of the instruction sets compiled in, worst first; never empty.
 std::vector<Isa> AvailableIsas();
 
+// Where this user's programs keep what they can make again: $XDG_CACHE_HOME, else $HOME/.cache; empty where
+// neither is an absolute path.
+std::string UserCacheFolder();
+
 }  // namespace qwen3vl::hw

@@ -56,6 +56,22 @@ size_t ChooseRows(const AttentionProblem& problem, const TilePlan& plan, size_t 
   return std::min({rows, even, rows_per_head});
 }
 
+// The entry for heads of the problem's shape, or null.
+const TunedPlan* FindTuned(const AttentionProblem& problem, std::span<const TunedPlan> tuned) {
+  const size_t group = problem.n_heads / std::max<size_t>(1, problem.n_kv_heads);
+  const auto found = std::ranges::find_if(tuned, [&](const TunedPlan& t) {
+    return t.head_dim == problem.head_dim && t.group == group && t.tile > 0 && t.q_rows > 0;
+  });
+  return found == tuned.end() ? nullptr : &*found;
+}
+
+void Apply(const TunedPlan& tuned, const AttentionProblem& problem, TilePlan& plan) {
+  plan.reason = "measured on this machine: " + std::to_string(tuned.tile) + " (" + plan.reason + ")";
+  plan.tile = tuned.tile;
+  plan.q_rows = std::min(tuned.q_rows, std::max<size_t>(1, problem.q_len * tuned.group));
+  plan.standard_below = tuned.standard_below;
+}
+
 // Lowers q rows, then the tile unless it is forced, then q rows again, until all scratch fits `free_bytes`.
 void ShrinkToFit(size_t free_bytes, bool forced, size_t head_dim, TilePlan& plan) {
   const TilePlan wanted = plan;
@@ -84,7 +100,8 @@ size_t TileScratchBytes(size_t tile, size_t q_rows, size_t head_dim) {
   return sizeof(float) * (2 * tile * head_dim + 2 * q_rows * head_dim + q_rows * tile);
 }
 
-TilePlan ChooseTilePlan(const Machine& machine, const AttentionProblem& problem, const TileRequest& request) {
+TilePlan ChooseTilePlan(const Machine& machine, const AttentionProblem& problem, const TileRequest& request,
+                        std::span<const TunedPlan> tuned) {
   const bool forced = request.tile != 0;
   const Tile tile = forced ? Tile{request.tile, "tile " + std::to_string(request.tile) + " as asked"}
                            : PrescribedTile(machine);
@@ -97,6 +114,7 @@ TilePlan ChooseTilePlan(const Machine& machine, const AttentionProblem& problem,
     return plan;
   }
   plan.q_rows = ChooseRows(problem, plan, machine.cpu.l2_bytes);
+  if (const TunedPlan* found = forced ? nullptr : FindTuned(problem, tuned)) Apply(*found, problem, plan);
   if (machine.free_memory_bytes != 0) ShrinkToFit(machine.free_memory_bytes, forced, problem.head_dim, plan);
   plan.scratch_bytes_per_thread = TileScratchBytes(plan.tile, plan.q_rows, problem.head_dim);
   return plan;

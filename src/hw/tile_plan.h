@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
 
 #include "hw/cpu_info.h"
@@ -32,12 +33,22 @@ struct TilePlan {
   size_t q_rows = 64;  // q rows (tokens x heads of a group) per task; on a GPU per block
   size_t threads = 1;
   size_t scratch_bytes_per_thread = 0;
-  std::string reason;  // "i5-10210U: prescribed 64"
+  size_t standard_below = 0;  // where attention may choose: standard for fewer keys than this
+  std::string reason;         // "i5-10210U: prescribed 64"
 };
 
 struct TileRequest {
   size_t tile = 0;     // 0: automatic
   size_t threads = 0;  // 0: what is fastest on this machine
+};
+
+// What was measured to be fastest on this machine, with the threads and the instruction set in use, for heads
+// of one shape.
+struct TunedPlan {
+  size_t head_dim = 0;
+  size_t group = 1;  // query heads that share a key/value head
+  size_t tile = 0, q_rows = 0;
+  size_t standard_below = 0;
 };
 
 // float32 scratch of one task:
@@ -48,9 +59,10 @@ size_t TileScratchBytes(size_t tile, size_t q_rows, size_t head_dim);
 
 // Prescribed: compute capability 6.1 -> 128; Intel i5-10210U -> 64; everything else -> 256. A forced tile is
 // kept as asked (callers check 1 .. 65536). On a CPU, q_rows is the most, up to 192, with which
-// TileScratchBytes(...) <= min(L2, 1 MiB) and every thread has two tasks; 48 where none is. Shrinks tile and
+// TileScratchBytes(...) <= min(L2, 1 MiB) and every thread has two tasks; 48 where none is. Unless a tile is
+// forced, an entry of `tuned` for heads of the problem's shape counts instead, on a CPU. Shrinks tile and
 // q_rows (never below 16 and 1) until the scratch of all threads fits the free memory; never fails.
 TilePlan ChooseTilePlan(const Machine& machine, const AttentionProblem& problem,
-                        const TileRequest& request = {});
+                        const TileRequest& request = {}, std::span<const TunedPlan> tuned = {});
 
 }  // namespace qwen3vl::hw

@@ -49,8 +49,8 @@ struct TransformerLayerWeights {
 };
 
 struct LayerOptions {
-  size_t threads = 0;  // 0: physical fast cores
-  size_t tile = 0;     // 0: by hardware
+  size_t threads = 0;  // 0: as `qwen3vl bench tune` measured, else the physical fast cores
+  size_t tile = 0;     // 0: as measured, else by hardware
   AttentionChoice attention = AttentionChoice::kAuto;
   KvType kv_type = KvType::kF32;
   bool check_finite = false;

@@ -171,12 +171,13 @@ struct TraceTensor {
 using TraceFn = std::function<void(const TraceTensor& tensor)>;
 
 struct SessionOptions {
-  size_t threads = 0;  // 0: physical fast cores
+  size_t threads = 0;  // 0: as measured by `qwen3vl bench tune`, else the physical fast cores
   size_t context = 0;  // tokens the cache holds; 0: 8192, or the model's own limit where that is lower
   KvType kv_type = KvType::kF16;
   AttentionChoice attention = AttentionChoice::kAuto;
   std::vector<std::pair<size_t, AttentionChoice>> attention_layers;  // text layers that differ
-  size_t tile = 0;             // key/value rows per step; 0: by hardware
+  size_t tile = 0;             // key/value rows per step; 0: as measured, else by hardware
+  bool use_tuning = true;      // look at what `qwen3vl bench tune` stored for this machine and user
   size_t prefill_chunk = 512;  // prompt tokens at a time: bounds scratch memory
   bool check_finite = false;   // look for non-finite attention results and recompute them
   bool exact = false;          // quantised weights times float activations instead of 8-bit ones
@@ -305,8 +306,9 @@ struct MachineReport {
   };
   std::vector<Gpu> gpus;
   std::string gpu_status;  // "no NVIDIA driver (libcuda.so.1 not found)"
-  size_t tile = 0, q_rows = 0;
+  size_t tile = 0, q_rows = 0;  // for a prompt on 32 query and 8 key/value heads of 128
   std::string tile_reason;
+  std::string tuning_status;  // "none stored", the file that counts, or why one is ignored
 };
 QWEN3VL_API MachineReport ProbeMachine();
 

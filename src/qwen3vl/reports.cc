@@ -6,6 +6,7 @@
 #include "qwen3vl/memory_need.h"
 #include "qwen3vl/model.h"
 #include "qwen3vl/qwen3vl.h"
+#include "qwen3vl/tuning.h"
 
 namespace qwen3vl {
 
@@ -17,7 +18,6 @@ MachineReport ProbeMachine() {
   r.physical_cores = cpu.physical_cores;
   r.performance_cores = cpu.performance_cores;
   r.efficiency_cores = cpu.efficiency_cores;
-  r.default_threads = cpu.default_threads;
   r.l1d_bytes = cpu.l1d_bytes;
   r.l2_bytes = cpu.l2_bytes;
   r.l3_bytes = cpu.l3_bytes;
@@ -29,10 +29,13 @@ MachineReport ProbeMachine() {
 
   hw::Machine machine{.cpu = cpu, .free_memory_bytes = cpu.memory_available_bytes};
   const hw::AttentionProblem prompt{.q_len = 512, .kv_len = 4096};
-  const hw::TilePlan plan = hw::ChooseTilePlan(machine, prompt);
+  const Tuning tuning = FindTuning(cpu, 0, {});
+  const hw::TilePlan plan = hw::ChooseTilePlan(machine, prompt, {.threads = tuning.threads}, tuning.plans);
   r.tile = plan.tile;
   r.q_rows = plan.q_rows;
   r.tile_reason = plan.reason;
+  r.tuning_status = tuning.status;
+  r.default_threads = tuning.threads;
   const hw::GpuList gpus = hw::ListGpus();
   r.gpu_status = gpus.status;
   for (const hw::GpuInfo& g : gpus.devices) {

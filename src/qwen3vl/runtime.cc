@@ -47,7 +47,7 @@ std::vector<ProfileRow> Profiler::Rows() const {
 Runtime::Runtime(const SessionOptions& options)
     : precision(options.exact ? Precision::kExact : Precision::kFast),
       request(ToRequest(options.attention)),
-      tile_request{.tile = options.tile, .threads = options.threads},
+      tile_request{.tile = options.tile},
       check_finite(options.check_finite),
       trace(options.trace),
       log(options.log),
@@ -55,13 +55,19 @@ Runtime::Runtime(const SessionOptions& options)
   machine.cpu = hw::ProbeCpu();
   machine.free_memory_bytes = machine.cpu.memory_available_bytes;
   threads.count = options.threads ? options.threads : machine.cpu.default_threads;
+  if (options.use_tuning) {
+    Tuning tuning = FindTuning(machine.cpu, options.threads, log);
+    threads.count = tuning.threads;
+    tuned = std::move(tuning.plans);
+  }
+  tile_request.threads = threads.count;
   threads.cancel = &cancel;
   for (const auto& [layer, choice] : options.attention_layers) layer_requests[layer] = ToRequest(choice);
   profiler.enabled = options.profile;
 }
 
 hw::TilePlan Runtime::Plan(const hw::AttentionProblem& problem) const {
-  return hw::ChooseTilePlan(machine, problem, tile_request);
+  return hw::ChooseTilePlan(machine, problem, tile_request, tuned);
 }
 
 void Runtime::Attend(const AttentionCall& call) {
@@ -73,7 +79,8 @@ void Runtime::Attend(const AttentionCall& call) {
                        .n_heads = s.n_heads,
                        .n_kv_heads = s.n_kv_heads,
                        .head_dim = s.head_dim});
-  options.plan.threads = threads.count;
+  if (options.request == attention::PathRequest::kAuto && s.kv_len < options.plan.standard_below)
+    options.request = attention::PathRequest::kStandard;
   options.cancel = &cancel;
   options.check_finite = check_finite;
   attention::Outputs out;

@@ -15,6 +15,7 @@
 #include "hw/parallel.h"
 #include "qwen3vl/linear.h"
 #include "qwen3vl/qwen3vl.h"
+#include "qwen3vl/tuning.h"
 
 namespace qwen3vl {
 
@@ -57,6 +58,7 @@ struct Runtime {
   std::map<size_t, attention::PathRequest> layer_requests;  // text layers that differ
   hw::Machine machine;
   hw::TileRequest tile_request;
+  std::vector<hw::TunedPlan> tuned;  // stored measurements that count
   bool check_finite = false;
   TraceFn trace;
   LogFn log;

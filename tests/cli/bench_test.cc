@@ -58,6 +58,32 @@ TEST(BenchCommand, SweepsAModelByDepth) {
   EXPECT_EQ(OutJson(o)["rows"].size(), 4u) << o;
 }
 
+TEST(BenchCommand, TunesAndLaterRunsSayThatTheyUseIt) {
+  const TempDir cache;
+  const std::string before = getenv("XDG_CACHE_HOME");
+  setenv("XDG_CACHE_HOME", cache.path().c_str(), 1);
+  const std::vector<std::string> tune = {"bench",           "tune", "--preset",        "qwen3vl-4b.text",
+                                         "--tiles",         "16",   "--q-rows",        "48",
+                                         "--thread-counts", "1",    "--prompt",        "16",
+                                         "--keys",          "16",   "--short-lengths", "4",
+                                         "--samples",       "1",    "--json"};
+  const Outcome dry = RunCommand(With(tune, {"--dry-run"}));
+  EXPECT_GE(OutJson(dry)["rows"].size(), 4u) << dry;
+  EXPECT_EQ(OutJson(RunCommand({"probe", "--json"}))["tuning"], "none stored");
+  const Outcome o = RunCommand(tune);
+  EXPECT_EQ(o.exit_code, 0) << o;
+  EXPECT_THAT(o.err, HasSubstr("stored in " + cache.File("qwen3vl/tuning.json")));
+  const nlohmann::json probe = OutJson(RunCommand({"probe", "--json"}));
+  EXPECT_EQ(probe["tuning"], cache.File("qwen3vl/tuning.json"));
+  EXPECT_THAT(probe["tile_reason"].get<std::string>(), HasSubstr("measured on this machine"));
+  EXPECT_EQ(probe["default_threads"], 1);
+  cache.Write("qwen3vl/tuning.json", "no JSON");
+  const Outcome run = RunCommand({"run", "-m", TinyModel(), "-p", "Hello", "-n", "1"});
+  EXPECT_EQ(run.exit_code, 0) << run;
+  EXPECT_THAT(run.err, HasSubstr("stored tuning ignored"));
+  setenv("XDG_CACHE_HOME", before.c_str(), 1);
+}
+
 TEST(BenchCommand, ComparesTwoResults) {
   const Outcome lines = RunCommand(With(kTinyLayer, {"--format", "jsonl"}));
   ASSERT_EQ(lines.exit_code, 0) << lines.err;

@@ -37,6 +37,7 @@ TEST(Help, OfEverySubcommandNamesItsOptionsAndShowsExamples) {
       {{"bench", "model"}, {"--model", "--prompt", "--generate", "--depths", "--kv-type", "--tile"}},
       {{"bench", "image"}, {"--model", "--sizes", "--counts", "--samples"}},
       {{"bench", "sweep"}, {"--preset", "--lengths", "--contexts", "--depths", "--attention"}},
+      {{"bench", "tune"}, {"--preset", "--tiles", "--q-rows", "--thread-counts", "tuning.json"}},
       {{"bench", "compare"}, {"--alpha", "--min-change", "noise"}}};
   for (HelpCase& c : cases) {
     if (c.command[0] == "run" || c.command[0] == "chat" || c.command[0] == "verify")

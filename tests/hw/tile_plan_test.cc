@@ -117,6 +117,35 @@ TEST(TilePlan, ForcedTileIsKept) {
   EXPECT_EQ(ChooseTilePlan({machine.cpu, &gpu, 0}, Prefill(), {.tile = 32}).tile, 32u);
 }
 
+TEST(TilePlan, AMeasurementForTheHeadsOfTheProblemReplacesTheTable) {
+  const Machine machine{test::Probe(test::LaptopI5_10210U()), nullptr, 0};
+  const TunedPlan tuned[] = {{.head_dim = 64, .group = 1, .tile = 512, .q_rows = 48},
+                             {.head_dim = 128, .group = 4, .tile = 96, .q_rows = 144, .standard_below = 24}};
+  TilePlan plan = ChooseTilePlan(machine, Prefill(), {}, tuned);
+  EXPECT_EQ(plan.tile, 96u);
+  EXPECT_EQ(plan.q_rows, 144u);
+  EXPECT_EQ(plan.standard_below, 24u);
+  EXPECT_EQ(plan.reason, "measured on this machine: 96 (i5-10210U: prescribed 64)");
+  EXPECT_EQ(plan.scratch_bytes_per_thread, TileScratchBytes(96, 144, 128));
+  AttentionProblem step = Prefill();
+  step.q_len = 1;
+  EXPECT_EQ(ChooseTilePlan(machine, step, {}, tuned).q_rows, 4u);
+  AttentionProblem other = Prefill();
+  other.n_kv_heads = 4;  // groups of 8
+  EXPECT_EQ(ChooseTilePlan(machine, other, {}, tuned).tile, 64u);
+  EXPECT_EQ(ChooseTilePlan(machine, Prefill(), {.tile = 32}, tuned).tile, 32u);
+  const GpuInfo gpu = test::Gtx1050();
+  EXPECT_EQ(ChooseTilePlan({machine.cpu, &gpu, 0}, Prefill(), {}, tuned).tile, 128u);
+}
+
+TEST(TilePlan, AMeasuredPlanShrinksLikeAnyOther) {
+  const Machine machine{test::Probe(test::Ryzen5800X()), nullptr, kMib};
+  const TunedPlan tuned[] = {{.head_dim = 128, .group = 4, .tile = 512, .q_rows = 192}};
+  const TilePlan plan = ChooseTilePlan(machine, Prefill(), {}, tuned);
+  EXPECT_LE(plan.threads * plan.scratch_bytes_per_thread, kMib);
+  EXPECT_THAT(plan.reason, HasSubstr("shrunk"));
+}
+
 TEST(TilePlan, ThreadsAreTheMachinesUnlessAsked) {
   const Machine machine{test::Probe(test::AlderLakeI7_12700()), nullptr, 0};
   EXPECT_EQ(ChooseTilePlan(machine, Prefill()).threads, 8u);

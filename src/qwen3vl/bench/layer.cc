@@ -8,6 +8,7 @@
 #include "qwen3vl/bench/rounds.h"
 #include "qwen3vl/error.h"
 #include "qwen3vl/kv_type.h"
+#include "qwen3vl/tuning.h"
 
 namespace qwen3vl::bench {
 namespace {
@@ -198,19 +199,19 @@ class LayerRun {
 
 }  // namespace
 
-size_t ThreadsOrDefault(size_t asked) { return asked ? asked : hw::ProbeCpu().default_threads; }
+size_t ThreadsOrDefault(size_t asked) { return asked ? asked : FindTuning(hw::ProbeCpu(), 0, {}).threads; }
 
 hw::TilePlan PlanFor(const AttentionProblem& problem, const LayerOptions& options) {
   hw::Machine machine{.cpu = hw::ProbeCpu()};
   machine.free_memory_bytes = machine.cpu.memory_available_bytes;
-  hw::TilePlan plan =
-      hw::ChooseTilePlan(machine,
-                         {.q_len = problem.q_len,
-                          .kv_len = problem.kv_len,
-                          .n_heads = problem.shape.n_heads,
-                          .n_kv_heads = problem.shape.n_kv_heads,
-                          .head_dim = problem.shape.head_dim},
-                         {.tile = options.tile, .threads = ThreadsOrDefault(options.threads)});
+  const Tuning tuning = FindTuning(machine.cpu, options.threads, {});
+  hw::TilePlan plan = hw::ChooseTilePlan(machine,
+                                         {.q_len = problem.q_len,
+                                          .kv_len = problem.kv_len,
+                                          .n_heads = problem.shape.n_heads,
+                                          .n_kv_heads = problem.shape.n_kv_heads,
+                                          .head_dim = problem.shape.head_dim},
+                                         {.tile = options.tile, .threads = tuning.threads}, tuning.plans);
   if (options.q_rows) plan.q_rows = options.q_rows;
   return plan;
 }

@@ -40,9 +40,10 @@ struct LayerOptions {
 void RunLayers(const LayerOptions& options, const MeasureOptions& measure, PeakMeter* peaks,
                const std::function<void(const Row&)>& sink);
 
-// The threads that run when `asked` is 0.
+// The threads that run: `asked`, or where that is 0 those of the stored measurement, or of the machine.
 size_t ThreadsOrDefault(size_t asked);
-// What the machine's plan, or the forced tile and rows of `options`, make of a problem.
+// What the stored measurement, the machine's plan, or the forced tile and rows of `options` make of a
+// problem.
 hw::TilePlan PlanFor(const AttentionProblem& problem, const LayerOptions& options);
 
 }  // namespace qwen3vl::bench

@@ -8,8 +8,8 @@ std::vector<Command> AddBench(CLI::App& root) {
   CLI::App* app = root.add_subcommand(
       "bench", "Measures layers, whole models and pictures on this machine, and compares results");
   app->require_subcommand(1);
-  return {AddBenchLayer(*app), AddBenchModel(*app), AddBenchImage(*app), AddBenchSweep(*app),
-          AddBenchCompare(*app)};
+  return {AddBenchLayer(*app), AddBenchModel(*app), AddBenchImage(*app),
+          AddBenchSweep(*app), AddBenchTune(*app),  AddBenchCompare(*app)};
 }
 
 }  // namespace qwen3vl::cli

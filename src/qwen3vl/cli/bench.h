@@ -13,6 +13,7 @@ Command AddBenchLayer(CLI::App& bench);
 Command AddBenchModel(CLI::App& bench);
 Command AddBenchImage(CLI::App& bench);
 Command AddBenchSweep(CLI::App& bench);
+Command AddBenchTune(CLI::App& bench);
 Command AddBenchCompare(CLI::App& bench);
 
 }  // namespace qwen3vl::cli

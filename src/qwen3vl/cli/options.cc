@@ -158,12 +158,16 @@ void AddPathOptions(CLI::App& app, SessionOptions& s) {
             "TYPE", [&s](const std::string& text) { s.kv_type = ParseKvType("--kv-type", text); });
   AddParsed(app, "--attention", "auto, cuda, tiled or standard; what cannot run falls back to the next",
             "PATH", [&s](const std::string& text) { s.attention = ParseAttention("--attention", text); });
-  AddParsed(app, "--tile", "key/value rows per attention step, 1 to 65536; default auto: by hardware",
+  AddParsed(app, "--tile",
+            "key/value rows per attention step, 1 to 65536; default auto: as bench tune measured, else by "
+            "hardware; prescribed: by hardware only",
             "N|auto", [&s](const std::string& text) {
               size_t tile = 0;
-              if (text != "auto" && (!ParseWhole(text, tile) || tile < 1 || tile > kMaxTile))
-                Reject("--tile", text, "a whole number from 1 to 65536, or auto");
+              const bool word = text == "auto" || text == "prescribed";
+              if (!word && (!ParseWhole(text, tile) || tile < 1 || tile > kMaxTile))
+                Reject("--tile", text, "a whole number from 1 to 65536, auto, or prescribed");
               s.tile = tile;
+              s.use_tuning = text != "prescribed";
             });
 }
 

@@ -61,7 +61,8 @@ Json ToJson(const MachineReport& r) {
           {"gpus", gpus},
           {"tile", r.tile},
           {"q_rows", r.q_rows},
-          {"tile_reason", r.tile_reason}};
+          {"tile_reason", r.tile_reason},
+          {"tuning", r.tuning_status}};
 }
 
 std::string ToText(const MachineReport& r) {
@@ -75,6 +76,7 @@ std::string ToText(const MachineReport& r) {
       {"instructions", r.isa + " (there are: " + Join(r.isas) + ")"},
       {"tile", std::to_string(r.tile) + " key/value rows, " + std::to_string(r.q_rows) + " query rows (" +
                    r.tile_reason + ")"},
+      {"tuning", r.tuning_status},
       {"gpu", r.gpu_status}};
   for (const MachineReport::Gpu& g : r.gpus)
     rows.push_back({"", g.name + ", compute capability " + std::to_string(g.compute_major) + "." +

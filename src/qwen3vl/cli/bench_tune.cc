@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// `qwen3vl bench tune`: measures how attention runs fastest here, and stores it for later runs.
+#include <memory>
+
+#include "qwen3vl/bench/tune.h"
+#include "qwen3vl/cli/bench.h"
+#include "qwen3vl/cli/bench_options.h"
+
+namespace qwen3vl::cli {
+namespace {
+
+constexpr const char* kFooter =
+    R"(Measures attention of a model's text and vision layers: each tile and number of query rows a task, on each number of
+threads and instruction set, and up to which length standard attention is faster. What it finds is stored in
+$XDG_CACHE_HOME/qwen3vl/tuning.json (else ~/.cache/qwen3vl/) for this processor, instruction set, number of threads and
+version; runs with --tile auto use it from then on, and `qwen3vl probe` shows it. Without the file, or with --tile
+prescribed, the prescribed tile counts. Let the machine do nothing else meanwhile.
+
+Examples:
+  qwen3vl bench tune -m model.gguf
+  qwen3vl bench tune --preset qwen3vl-8b --isa avx2 --thread-counts 2,4 --cooldown 1)";
+
+struct State {
+  BenchOptions bench;
+  bench::TuneOptions tune;
+  std::vector<std::string> presets = {"qwen3vl-4b"};
+  std::string model, mmproj;
+  bool dry_run = false;
+};
+
+std::vector<bench::TuneShape> Shapes(const State& state) {
+  if (!state.model.empty())
+    return ReadingFiles([&] { return bench::ShapesOfModel(state.model, state.mmproj); });
+  std::vector<bench::TuneShape> shapes;
+  for (const std::string& name : state.presets)
+    for (const bench::TuneShape& shape : TakingOptions([&] { return bench::ShapesOfPreset(name); }))
+      shapes.push_back(shape);
+  return shapes;
+}
+
+ExitCode Tune(State& state, Console& console) {
+  const std::string path = TuningPath();
+  if (path.empty() && !state.dry_run)
+    throw Failure(kRuntimeError, "no folder to store the result in: set XDG_CACHE_HOME or HOME");
+  state.tune.shapes = Shapes(state);
+  if (state.bench.threads) state.tune.threads = {state.bench.threads};
+  std::vector<TuningEntry> entries;
+  std::vector<std::string> findings;
+  RunBench(state.bench, console,
+           [&](const std::string&, const bench::MeasureOptions& how, bench::PeakMeter*, const Sink& sink) {
+             bench::TuneResult result = TakingOptions([&] { return bench::RunTune(state.tune, how, sink); });
+             entries.insert(entries.end(), result.entries.begin(), result.entries.end());
+             findings.insert(findings.end(), result.findings.begin(), result.findings.end());
+           });
+  for (const std::string& line : findings) console.Note(line);
+  if (state.dry_run) return kDone;
+  StoreTuning(path, entries);
+  console.Note("stored in " + path);
+  return kDone;
+}
+
+}  // namespace
+
+Command AddBenchTune(CLI::App& bench) {
+  constexpr size_t kMaxTile = 65536, kMaxLength = size_t{1} << 20, kMaxThreads = 1024;
+  const auto state = std::make_shared<State>();
+  CLI::App* app =
+      bench.add_subcommand("tune", "Measures how attention runs fastest on this machine, and stores it");
+  app->add_option("-m,--model", state->model, "tune for this model instead of a preset")->type_name("MODEL");
+  app->add_option("--mmproj", state->mmproj, "its vision GGUF; found beside the text GGUF when not given")
+      ->type_name("FILE");
+  AddWords(*app, "--preset", state->presets, "tune for these shapes; default qwen3vl-4b", "NAME,NAME");
+  AddCounts(*app, "--tiles", state->tune.tiles, "key/value rows a step; default 64,128,256,512", 1, kMaxTile);
+  AddCounts(*app, "--q-rows", state->tune.q_rows, "query rows a task; default 48,96,144,192", 1, kMaxTile);
+  AddCounts(*app, "--thread-counts", state->tune.threads,
+            "default: the physical fast cores, and all logical ones", 1, kMaxThreads);
+  AddCount(*app, "--prompt", state->tune.prompt, "query rows to measure on; default 512", 1, kMaxLength);
+  AddCount(*app, "--keys", state->tune.keys, "keys that the last of them sees; default 2048", 1, kMaxLength);
+  AddCounts(*app, "--short-lengths", state->tune.short_lengths,
+            "on which standard attention is tried; default 4 to 64", 1, kMaxLength);
+  app->add_flag("--dry-run", state->dry_run, "measure, but store nothing");
+  state->bench.measure.samples = 7;
+  state->bench.no_peaks = true;
+  AddBenchOptions(*app, state->bench);
+  app->footer(kFooter);
+  return {app, [state](Console& console) { return Tune(*state, console); }};
+}
+
+}  // namespace qwen3vl::cli

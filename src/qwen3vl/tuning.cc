@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qwen3vl/tuning.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include "qwen3vl/json_view.h"
+
+namespace qwen3vl {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr size_t kSchema = 1;
+constexpr size_t kMaxTile = 65536;  // as --tile
+
+Json ToJson(const TuningEntry& e) {
+  return {{"cpu", e.key.cpu},         {"isa", e.key.isa},
+          {"version", e.key.version}, {"threads", e.key.threads},
+          {"fastest", e.fastest},     {"head_dim", e.plan.head_dim},
+          {"group", e.plan.group},    {"tile", e.plan.tile},
+          {"q_rows", e.plan.q_rows},  {"standard_below", e.plan.standard_below}};
+}
+
+size_t InRange(const JsonView& v, size_t low, size_t high) {
+  const size_t n = v.Size();
+  if (n < low || n > high) v.Fail("a number from " + std::to_string(low) + " to " + std::to_string(high));
+  return n;
+}
+
+TuningEntry ToEntry(const JsonView& v) {
+  return {.key = {v.At("cpu").String(), v.At("isa").String(), v.At("version").String(),
+                  InRange(v.At("threads"), 1, 1024)},
+          .plan = {.head_dim = v.At("head_dim").Size(),
+                   .group = v.At("group").Size(),
+                   .tile = InRange(v.At("tile"), 1, kMaxTile),
+                   .q_rows = InRange(v.At("q_rows"), 1, kMaxTile),
+                   .standard_below = v.At("standard_below").Size()},
+          .fastest = v.At("fastest").Bool()};
+}
+
+// Measured together, or again: `a` makes `b` obsolete.
+bool Replaces(const TuningEntry& a, const TuningEntry& b) {
+  return a.key.cpu == b.key.cpu && a.key.isa == b.key.isa && a.key.version == b.key.version &&
+         a.plan.head_dim == b.plan.head_dim && a.plan.group == b.plan.group;
+}
+
+std::vector<TuningEntry> ReadableTuning(const std::string& path) {
+  try {
+    return ReadTuning(path);
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+[[noreturn]] void CannotWrite(const std::string& path) {
+  throw Error(ErrorCode::kUnsupported, path + ": cannot be written; set XDG_CACHE_HOME to a folder that can");
+}
+
+// Plans of `entries` whose key is `key`.
+std::vector<hw::TunedPlan> PlansFor(const std::vector<TuningEntry>& entries, const TuningKey& key) {
+  std::vector<hw::TunedPlan> plans;
+  for (const TuningEntry& e : entries)
+    if (e.key == key) plans.push_back(e.plan);
+  return plans;
+}
+
+Tuning Ignored(Tuning tuning, const std::string& why, const LogFn& log) {
+  tuning.status = "ignored: " + why;
+  if (log) log(LogLevel::kWarning, "stored tuning ignored: " + why + "; `qwen3vl bench tune` makes it anew");
+  return tuning;
+}
+
+}  // namespace
+
+TuningKey CurrentKey(const hw::CpuInfo& cpu, size_t threads) {
+  return {cpu.model_name, std::string(hw::Name(hw::SelectedIsa())), QWEN3VL_VERSION, threads};
+}
+
+std::string TuningPath() {
+  const std::string folder = hw::UserCacheFolder();
+  return folder.empty() ? "" : folder + "/qwen3vl/tuning.json";
+}
+
+std::vector<TuningEntry> ReadTuning(const std::string& path) {
+  std::error_code missing;
+  if (!fs::exists(path, missing)) return {};
+  const nlohmann::json document = ReadJsonFile(path);
+  const JsonView view(document, path);
+  if (const JsonView schema = view.At("schema"); schema.Size() != kSchema)
+    schema.Fail(std::to_string(kSchema));
+  std::vector<TuningEntry> entries;
+  for (const JsonView& item : view.At("entries").Items()) entries.push_back(ToEntry(item));
+  return entries;
+}
+
+void StoreTuning(const std::string& path, const std::vector<TuningEntry>& entries) {
+  Json list = Json::array();
+  for (const TuningEntry& old : ReadableTuning(path))
+    if (std::ranges::none_of(entries, [&](const TuningEntry& e) { return Replaces(e, old); }))
+      list.push_back(ToJson(old));
+  for (const TuningEntry& e : entries) list.push_back(ToJson(e));
+  // Written beside it and renamed, so that a reader sees the old file or the new one.
+  const std::string draft = path + ".new";
+  std::error_code problem;
+  fs::create_directories(fs::path(path).parent_path(), problem);
+  {
+    std::ofstream out(draft);
+    out << Json{{"schema", kSchema}, {"entries", list}}.dump(1, ' ', false, Json::error_handler_t::replace)
+        << '\n';
+    if (!out.flush()) CannotWrite(path);
+  }
+  fs::rename(draft, path, problem);
+  if (problem) CannotWrite(path);
+}
+
+Tuning FindTuning(const hw::CpuInfo& cpu, size_t threads, const LogFn& log) {
+  Tuning tuning{.threads = threads ? threads : cpu.default_threads, .status = "none stored"};
+  const std::string path = TuningPath();
+  if (path.empty()) return tuning;
+  std::vector<TuningEntry> entries;
+  try {
+    entries = ReadTuning(path);
+  } catch (const Error& e) {
+    return Ignored(std::move(tuning), e.what(), log);
+  }
+  if (entries.empty()) return tuning;
+  const TuningKey mine = CurrentKey(cpu, tuning.threads);
+  if (std::ranges::none_of(entries, [&](const TuningEntry& e) {
+        return e.key.cpu == mine.cpu && e.key.version == mine.version;
+      }))
+    return Ignored(std::move(tuning),
+                   path + ": of " + entries.front().key.cpu + ", version " + entries.front().key.version +
+                       ", want " + mine.cpu + ", version " + mine.version,
+                   log);
+  for (const TuningEntry& e : entries)
+    if (threads == 0 && e.fastest && e.key.cpu == mine.cpu && e.key.version == mine.version &&
+        e.key.isa == mine.isa)
+      tuning.threads = e.key.threads;
+  tuning.plans = PlansFor(entries, CurrentKey(cpu, tuning.threads));
+  tuning.status = tuning.plans.empty() ? "none stored for " + mine.isa + " and " +
+                                             std::to_string(tuning.threads) + " threads in " + path
+                                       : path;
+  return tuning;
+}
+
+}  // namespace qwen3vl
