@@ -31,7 +31,7 @@ const std::vector<std::string> kHeader = {"layer",   "preset", "shape",  "dtype"
                                           "GFLOP/s", "of FMA", "GB/s",   "of read", "error"};
 constexpr size_t kTextColumns = 4;
 
-std::vector<std::string> TableCells(const Row& r) {
+std::vector<std::string> CellsOf(const Row& r) {
   return {Short(r),
           r.preset,
           ShapeText(r),
@@ -49,12 +49,6 @@ std::vector<std::string> TableCells(const Row& r) {
           r.accuracy ? Format("%.1e", r.accuracy->rel_norm) : "-"};
 }
 
-Cells Table(const std::vector<Row>& rows) {
-  Cells cells{kHeader};
-  for (const Row& r : rows) cells.push_back(TableCells(r));
-  return cells;
-}
-
 std::string StateText(const MachineState& s) {
   return s.governor.value_or("governor unavailable") + ", " +
          (s.clock_mhz ? Format("%.0f MHz", *s.clock_mhz) : "clock unavailable") + ", " +
@@ -64,30 +58,6 @@ std::string StateText(const MachineState& s) {
 
 // Arithmetic faster than the machine can multiply and add: reads may exceed theirs, out of a cache.
 bool ExceedsPeak(const Row& r) { return r.FmaShare().value_or(0) > 1; }
-
-// What all rows share, below the table; one line for each different value.
-std::string Notes(const std::vector<Row>& rows) {
-  std::set<std::string> lines;
-  for (const Row& r : rows) {
-    const Environment& e = r.environment;
-    lines.insert("machine: " + e.cpu + ", " + std::to_string(e.physical_cores) + " cores");
-    lines.insert("qwen3vl " + e.version + ", " + e.build + ", " + e.compiler + ", " + e.flags);
-    if (!r.plan.empty()) lines.insert("plan: " + r.plan);
-    if (r.accuracy) lines.insert("error against: " + r.accuracy->reference);
-  }
-  std::string out;
-  for (const std::string& line : lines) out += line + "\n";
-  if (rows.empty()) return out;
-  if (const auto& p = rows.back().peaks)
-    out += "peaks: " + FormatValue(p->fma_gflops) + " GFLOP/s, " + FormatValue(p->read_gbs) +
-           " GB/s (medians, taken between the samples of the last rows)\n";
-  if (std::ranges::any_of(rows, ExceedsPeak))
-    out +=
-        "a share over 100 %: something else took the processor while the peaks were measured; repeat on a "
-        "quiet machine\n";
-  return out + "state: " + StateText(rows.front().before) + "; at the end: " + StateText(rows.back().after) +
-         "\n";
-}
 
 std::string Escape(const std::string& text, char forbidden, const char* instead) {
   std::string out;
@@ -192,6 +162,35 @@ std::string Csv(const std::vector<Row>& rows) {
 
 }  // namespace
 
+std::vector<std::vector<std::string>> TableCells(const std::vector<Row>& rows) {
+  Cells cells{kHeader};
+  for (const Row& r : rows) cells.push_back(CellsOf(r));
+  return cells;
+}
+
+std::string Notes(const std::vector<Row>& rows) {
+  std::set<std::string> lines;
+  for (const Row& r : rows) {
+    const Environment& e = r.environment;
+    lines.insert("machine: " + e.cpu + ", " + std::to_string(e.physical_cores) + " cores");
+    lines.insert("qwen3vl " + e.version + ", " + e.build + ", " + e.compiler + ", " + e.flags);
+    if (!r.plan.empty()) lines.insert("plan: " + r.plan);
+    if (r.accuracy) lines.insert("error against: " + r.accuracy->reference);
+  }
+  std::string out;
+  for (const std::string& line : lines) out += line + "\n";
+  if (rows.empty()) return out;
+  if (const auto& p = rows.back().peaks)
+    out += "peaks: " + FormatValue(p->fma_gflops) + " GFLOP/s, " + FormatValue(p->read_gbs) +
+           " GB/s (medians, taken between the samples of the last rows)\n";
+  if (std::ranges::any_of(rows, ExceedsPeak))
+    out +=
+        "a share over 100 %: something else took the processor while the peaks were measured; repeat on a "
+        "quiet machine\n";
+  return out + "state: " + StateText(rows.front().before) + "; at the end: " + StateText(rows.back().after) +
+         "\n";
+}
+
 std::optional<OutputFormat> OutputFormatFromName(std::string_view name) {
   if (name == "table") return OutputFormat::kTable;
   if (name == "markdown" || name == "md") return OutputFormat::kMarkdown;
@@ -234,9 +233,9 @@ std::string AlignedTable(const Cells& cells, size_t n_left) {
 std::string Render(const std::vector<Row>& rows, OutputFormat format) {
   switch (format) {
     case OutputFormat::kTable:
-      return AlignedTable(Table(rows), kTextColumns) + "\n" + Notes(rows);
+      return AlignedTable(TableCells(rows), kTextColumns) + "\n" + Notes(rows);
     case OutputFormat::kMarkdown:
-      return Markdown(Table(rows)) + "\n" + Notes(rows);
+      return Markdown(TableCells(rows)) + "\n" + Notes(rows);
     case OutputFormat::kCsv:
       return Csv(rows);
     case OutputFormat::kJson:

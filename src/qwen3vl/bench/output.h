@@ -19,6 +19,11 @@ std::optional<OutputFormat> OutputFormatFromName(std::string_view name);
 
 std::string Render(const std::vector<Row>& rows, OutputFormat format);
 
+// The rows as people read them, under a header; what the rows share (machine, build, plans, peaks, state), a
+// line for each different value.
+std::vector<std::vector<std::string>> TableCells(const std::vector<Row>& rows);
+std::string Notes(const std::vector<Row>& rows);
+
 // "1.23 s", "4.56 ms", "7.89 us"
 std::string FormatSeconds(double seconds);
 // Three significant digits and more: "0.0123", "12.3", "1234"

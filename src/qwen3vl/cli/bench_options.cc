@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qwen3vl/cli/bench_options.h"
 
+#include <fstream>
 #include <memory>
 #include <optional>
 
+#include "qwen3vl/bench/report.h"
 #include "qwen3vl/cli/failure.h"
 #include "qwen3vl/cli/interrupt.h"
 #include "qwen3vl/cli/text_format.h"
@@ -17,6 +19,10 @@ constexpr double kMaxSeconds = 86400;
 CLI::Option* AddTaken(CLI::App& app, const std::string& name, const std::string& help,
                       const std::string& type, std::function<void(const std::string&)> take) {
   return app.add_option_function<std::string>(name, std::move(take), help)->type_name(type);
+}
+
+void CheckReport(const std::ofstream& report, const BenchOptions& options) {
+  if (!report) throw Failure(kBadFile, "--report: '" + options.report + "' cannot be written");
 }
 
 }  // namespace
@@ -84,6 +90,7 @@ void AddBenchOptions(CLI::App& app, BenchOptions& o) {
                                           "'" + text + "', want table, markdown, csv, json or jsonl");
              o.format = *format;
            });
+  app.add_option("--report", o.report, "also write one HTML page with plots")->type_name("FILE.html");
   app.add_flag_callback(
       "--json", [&o] { o.format = bench::OutputFormat::kJson; }, "the same as --format json");
 }
@@ -92,6 +99,12 @@ std::vector<bench::Row> RunBench(
     const BenchOptions& options, Console& console,
     const std::function<void(const std::string& isa, const bench::MeasureOptions&, bench::PeakMeter*,
                              const Sink&)>& measure) {
+  // Opened first: hours of measuring must not end at a folder that is not there.
+  std::ofstream report;
+  if (!options.report.empty()) {
+    report.open(options.report);
+    CheckReport(report, options);
+  }
   bench::MeasureOptions how = options.measure;
   how.note = [&](const std::string& line) { console.Note(line); };
   how.check_cancelled = CheckInterrupted;
@@ -110,6 +123,11 @@ std::vector<bench::Row> RunBench(
     });
   }
   if (options.format != bench::OutputFormat::kJsonLines) console.Out(bench::Render(rows, options.format));
+  if (report.is_open()) {
+    report << bench::RenderReport(rows) << std::flush;
+    CheckReport(report, options);
+    console.Note("report in " + options.report);
+  }
   return rows;
 }
 

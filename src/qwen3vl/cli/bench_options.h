@@ -20,6 +20,7 @@ struct BenchOptions {
   std::vector<std::string> isas;  // in turn; empty: the best, or what the environment says
   size_t threads = 0;             // 0: what is fastest
   bench::OutputFormat format = bench::OutputFormat::kTable;
+  std::string report;  // HTML file to write; empty: none
   bool no_peaks = false;
 
   // The options that a repeated row needs: " --samples 15 --isa avx2".
@@ -27,7 +28,7 @@ struct BenchOptions {
 };
 
 // --samples, --warmup, --max-seconds, --seconds, --cooldown, --pin, --no-peaks, --isa, --threads, --format,
-// --json.
+// --json, --report.
 void AddBenchOptions(CLI::App& app, BenchOptions& options);
 // Whole numbers with commas between them.
 CLI::Option* AddCounts(CLI::App& app, const std::string& name, std::vector<size_t>& target,
@@ -39,7 +40,7 @@ CLI::Option* AddWords(CLI::App& app, const std::string& name, std::vector<std::s
                       const std::string& help, const std::string& type);
 
 // Calls `measure` for every instruction set asked for, with the peaks to take along, and prints the rows that
-// it hands over: JSON lines at once, everything else at the end. Gives back all rows.
+// it hands over: JSON lines at once, everything else at the end, as the report. Gives back all rows.
 using Sink = std::function<void(const bench::Row&)>;
 std::vector<bench::Row> RunBench(
     const BenchOptions& options, Console& console,
