@@ -11,7 +11,7 @@
 namespace qwen3vl::bench {
 namespace {
 
-constexpr auto kPatience = std::chrono::milliseconds(100);
+constexpr auto kPatience = std::chrono::milliseconds(1000);
 
 bool PinCaller(size_t cpu) {
   if (cpu >= CPU_SETSIZE) return false;
