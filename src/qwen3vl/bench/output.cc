@@ -23,6 +23,7 @@ std::string Value(std::optional<double> value) { return value ? FormatValue(*val
 std::string Short(const Row& r) {
   std::string text = r.layer + " " + r.path;
   if (r.tile) text += "/" + std::to_string(r.tile);
+  if (r.q_rows) text += "x" + std::to_string(r.q_rows);
   return text;
 }
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `qwen3vl bench tune`: measures how attention runs fastest here, and stores it for later runs.
+#include <algorithm>
+#include <cmath>
 #include <memory>
 
 #include "qwen3vl/bench/tune.h"
@@ -11,10 +13,10 @@ namespace {
 
 constexpr const char* kFooter =
     R"(Measures attention of a model's text and vision layers: each tile and number of query rows a task, on each number of
-threads and instruction set, and up to which length standard attention is faster. What it finds is stored in
-$XDG_CACHE_HOME/qwen3vl/tuning.json (else ~/.cache/qwen3vl/) for this processor, instruction set, number of threads and
-version; runs with --tile auto use it from then on, and `qwen3vl probe` shows it. Without the file, or with --tile
-prescribed, the prescribed tile counts. Let the machine do nothing else meanwhile.
+threads and instruction set (without --isa: AVX2 and better), and up to which length standard attention is faster. What
+it finds is stored in $XDG_CACHE_HOME/qwen3vl/tuning.json (else ~/.cache/qwen3vl/) for this processor, instruction set,
+number of threads and version; runs with --tile auto use it from then on, and `qwen3vl probe` shows it. Without the file,
+or with --tile prescribed, the prescribed tile counts. Let the machine do nothing else meanwhile.
 
 Examples:
   qwen3vl bench tune -m model.gguf
@@ -38,21 +40,39 @@ std::vector<bench::TuneShape> Shapes(const State& state) {
   return shapes;
 }
 
+// What a processor of these days would run: kernels without AVX2 are for those that have nothing else.
+std::vector<std::string> UsualIsas() {
+  std::vector<std::string> isas = TakingOptions(ProbeMachine).isas;
+  const auto first = std::ranges::find(isas, "avx2");
+  if (first != isas.end()) isas.erase(isas.begin(), first);
+  return isas.size() > 1 ? isas : std::vector<std::string>{};
+}
+
 ExitCode Tune(State& state, Console& console) {
   const std::string path = TuningPath();
   if (path.empty() && !state.dry_run)
     throw Failure(kRuntimeError, "no folder to store the result in: set XDG_CACHE_HOME or HOME");
   state.tune.shapes = Shapes(state);
   if (state.bench.threads) state.tune.threads = {state.bench.threads};
+  if (state.bench.isas.empty()) state.bench.isas = UsualIsas();
   std::vector<TuningEntry> entries;
+  std::string fastest;
+  double least = INFINITY;
   std::vector<std::string> findings;
-  RunBench(state.bench, console,
-           [&](const std::string&, const bench::MeasureOptions& how, bench::PeakMeter*, const Sink& sink) {
-             bench::TuneResult result = TakingOptions([&] { return bench::RunTune(state.tune, how, sink); });
-             entries.insert(entries.end(), result.entries.begin(), result.entries.end());
-             findings.insert(findings.end(), result.findings.begin(), result.findings.end());
-           });
+  RunBench(
+      state.bench, console,
+      [&](const std::string& isa, const bench::MeasureOptions& how, bench::PeakMeter*, const Sink& sink) {
+        bench::TuneResult result = TakingOptions([&] { return bench::RunTune(state.tune, how, sink); });
+        entries.insert(entries.end(), result.entries.begin(), result.entries.end());
+        if (result.seconds < least) {
+          least = result.seconds;
+          fastest = isa;
+        }
+        findings.insert(findings.end(), result.findings.begin(), result.findings.end());
+      });
   for (const std::string& line : findings) console.Note(line);
+  if (state.bench.isas.size() > 1)
+    console.Note("fastest instruction set: " + fastest + "; --isa or QWEN3VL_ISA choose it");
   if (state.dry_run) return kDone;
   StoreTuning(path, entries);
   console.Note("stored in " + path);
