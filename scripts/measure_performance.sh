@@ -23,8 +23,8 @@ rows() {
   local section=$1
   shift
   printf '%s: %s\n' "$section" "$*" >&2
-  "$qwen3vl" bench "$@" "${more[@]}" --format jsonl >"$out/$section.new"
-  mv "$out/$section.new" "$out/$section.jsonl"
+  "$qwen3vl" bench "$@" "${more[@]}" --format jsonl >"$out/$section.new" &&
+    mv "$out/$section.new" "$out/$section.jsonl"
 }
 
 isas=avx2
