@@ -10,7 +10,7 @@ packages=(g++ cmake ninja-build pkg-config
   libjpeg62-turbo-dev libpng-dev libgif-dev libwebp-dev libutf8proc-dev)
 for group in "$@"; do
   case "$group" in
-    test) packages+=(libgtest-dev libgmock-dev libeigen3-dev binutils ccache) ;;
+    test) packages+=(libgtest-dev libgmock-dev libbenchmark-dev libeigen3-dev binutils ccache) ;;
     lint) packages+=(clang-format git) ;;
     *)
       echo "install_deps.sh: unknown group '$group'; known: test, lint" >&2

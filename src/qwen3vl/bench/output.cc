@@ -57,7 +57,7 @@ std::string StateText(const MachineState& s) {
          (s.throttle_events ? ", " + std::to_string(*s.throttle_events) + " throttle events" : "");
 }
 
-// Arithmetic faster than the machine can multiply and add: reads may exceed theirs, out of a cache.
+// Arithmetic faster than float32 can be multiplied and added; reads may exceed theirs, out of a cache.
 bool ExceedsPeak(const Row& r) { return r.FmaShare().value_or(0) > 1; }
 
 std::string Escape(const std::string& text, char forbidden, const char* instead) {
@@ -186,8 +186,8 @@ std::string Notes(const std::vector<Row>& rows) {
            " GB/s (medians, taken between the samples of the last rows)\n";
   if (std::ranges::any_of(rows, ExceedsPeak))
     out +=
-        "a share over 100 %: something else took the processor while the peaks were measured; repeat on a "
-        "quiet machine\n";
+        "a share over 100 %: 8-bit products do more at a time than float32 multiply-adds; in a row without "
+        "quantised weights, something else took the processor: repeat on a quiet machine\n";
   return out + "state: " + StateText(rows.front().before) + "; at the end: " + StateText(rows.back().after) +
          "\n";
 }
