@@ -171,14 +171,18 @@ void MergeAndWrite(const TiledTask& task, float* partial, size_t split_stride, s
 
 }  // namespace
 
+std::byte* OutputAddress(const Inputs& in, const Outputs& out, OutputRow row) {
+  const Shape& shape = in.shape;
+  const size_t stride = out.out_row_stride ? out.out_row_stride : shape.n_heads * shape.head_dim;
+  const size_t element = (row.batch * shape.q_len + row.token) * stride + row.head * shape.head_dim;
+  return static_cast<std::byte*>(out.out) + hw::RowBytes(out.out_format, element);
+}
+
 void WriteOutputRow(const Inputs& in, const Outputs& out, OutputRow row, float row_max, float sum,
                     const float* values) noexcept {
   const Shape& shape = in.shape;
   constexpr double kLn2 = 0.69314718055994531;
-  const size_t stride = out.out_row_stride ? out.out_row_stride : shape.n_heads * shape.head_dim;
-  const size_t element = (row.batch * shape.q_len + row.token) * stride + row.head * shape.head_dim;
-  EncodeRow(out.out_format, values, shape.head_dim,
-            static_cast<std::byte*>(out.out) + hw::RowBytes(out.out_format, element));
+  EncodeRow(out.out_format, values, shape.head_dim, OutputAddress(in, out, row));
   if (!out.lse) return;
   const double lse = sum == 0 ? -std::numeric_limits<double>::infinity()
                               : kLn2 * (double{row_max} * ScoreFactor(in) + std::log2(double{sum}));

@@ -113,6 +113,9 @@ struct OutputRow {
   size_t batch, token, head;
 };
 
+// Where that row goes.
+std::byte* OutputAddress(const Inputs& in, const Outputs& out, OutputRow row);
+
 // Writes the finished row `values` [head_dim], and its log-sum-exp, in the formats of `out`; row_max and sum
 // as in a partial result, sum 0 for a row that saw nothing.
 void WriteOutputRow(const Inputs& in, const Outputs& out, OutputRow row, float row_max, float sum,

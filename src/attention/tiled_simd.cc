@@ -32,6 +32,10 @@ constexpr size_t kPaddedBlock = DivideUp(kRowBlock, kLanes) * kLanes;  // rows o
 // panels, and what the tallest register block takes at once.
 constexpr size_t kSharedVecs = kPanelVecs > 2 ? kPanelVecs : 2;
 
+constexpr size_t kRowsAhead = 8;  // rows of q and of the result that are asked for in advance
+
+HWY_INLINE void Prefetch(const void* p) { __builtin_prefetch(p); }
+HWY_INLINE void PrefetchForWriting(void* p) { __builtin_prefetch(p, /*rw=*/1); }
 // Into the second cache: the first one is full of what is at work.
 HWY_INLINE void PrefetchFar(const void* p) { __builtin_prefetch(p, /*rw=*/0, /*locality=*/2); }
 
@@ -83,7 +87,10 @@ class TaskRun {
     for (size_t first = start; first < all.end; first += task_.tile)
       RunTile(Intersect(all, {first, first + task_.tile}), first,
               Intersect(all, {first + task_.tile, first + 2 * task_.tile}));
-    for (size_t r = 0; r < rows_; ++r) Finish(r);
+    for (size_t r = 0; r < rows_; ++r) {
+      PrefetchOutput(r + kRowsAhead);
+      Finish(r);
+    }
   }
 
  private:
@@ -116,7 +123,7 @@ class TaskRun {
   // Fills q, the ranges and the start values of the accumulators; returns the kv rows that any q row sees.
   KvRange Prepare() const {
     const size_t padded = n_blocks_ * height_;
-    std::memset(Floats(bits_.q), 0, padded * dim_ * sizeof(float));
+    std::memset(Q(n_blocks_ - 1), 0, height_ * dim_ * sizeof(float));  // it may lack rows
     std::memset(Floats(bits_.acc), 0, padded * dim_ * sizeof(float));
     std::memset(Floats(bits_.row_sum), 0, padded * kMaxLanes * sizeof(float));
     std::fill_n(RowMax(0), padded, kHidden);
@@ -125,6 +132,7 @@ class TaskRun {
       KvRange any, every{0, SIZE_MAX};
       for (size_t i = 0; i < RowsOf(block); ++i) {
         const size_t row = block * height_ + i;
+        PrefetchQ(row + kRowsAhead);
         LoadQ(row, block, i);
         Seen(row) = Intersect(VisibleRange(in_.shape, in_.mask, task_.batch, Token(row)), task_.kv_rows);
         any = Union(any, Seen(row));
@@ -134,6 +142,19 @@ class TaskRun {
       all = Union(all, any);
     }
     return all;
+  }
+
+  void PrefetchQ(size_t row) const {
+    if (row >= rows_) return;
+    const std::byte* q = RowAddress(in_.q, task_.batch, Token(row), Head(row));
+    for (size_t byte = 0; byte < hw::RowBytes(in_.q.format, head_dim_); byte += 64) Prefetch(q + byte);
+  }
+
+  void PrefetchOutput(size_t row) const {
+    if (row >= rows_ || task_.partial) return;
+    std::byte* to = OutputAddress(in_, *task_.out, {task_.batch, Token(row), Head(row)});
+    for (size_t byte = 0; byte < hw::RowBytes(task_.out->out_format, head_dim_); byte += 64)
+      PrefetchForWriting(to + byte);
   }
 
   void LoadQ(size_t row, size_t block, size_t row_in_block) const {

@@ -51,14 +51,16 @@ struct TunedPlan {
   size_t standard_below = 0;
 };
 
-// float32 scratch of one task:
-//   4 * (2 * tile * head_dim        the packed K and V tile
-//        + 2 * q_rows * head_dim    the q block and its accumulator
-//        + q_rows * tile)           scores
+// float32 scratch of one task, with dim = head_dim rounded up to 16:
+//   4 * (2 * tile * dim      the packed K and V tile
+//        + 2 * q_rows * dim  the q block and its accumulator
+//        + 32 * q_rows       running maxima and sums, and the range each row sees
+//        + 24 * tile         scores of the q rows at work
+//        + 16 * dim)         rows between formats
 size_t TileScratchBytes(size_t tile, size_t q_rows, size_t head_dim);
 
 // Prescribed: compute capability 6.1 -> 128; Intel i5-10210U -> 64; everything else -> 256. A forced tile is
-// kept as asked (callers check 1 .. 65536). On a CPU, q_rows is the most, up to 192, with which
+// kept as asked (callers check 1 .. 65536). On a CPU, q_rows is the most, up to 768, with which
 // TileScratchBytes(...) <= min(L2, 1 MiB) and every thread has two tasks; 48 where none is. Unless a tile is
 // forced, an entry of `tuned` for heads of the problem's shape counts instead, on a CPU. Shrinks tile and
 // q_rows (never below 16 and 1) until the scratch of all threads fits the free memory; never fails.
