@@ -16,6 +16,7 @@ struct GpuInfo {
   size_t shared_bytes_per_block = 0;
   size_t memory_total_bytes = 0;
   size_t memory_free_bytes = 0;  // 0: not asked for
+  int ordinal = 0;               // its place in the driver's list
 };
 
 struct GpuList {

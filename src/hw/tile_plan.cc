@@ -109,6 +109,7 @@ TilePlan ChooseTilePlan(const Machine& machine, const AttentionProblem& problem,
                            : PrescribedTile(machine);
   TilePlan plan;
   plan.tile = tile.rows;
+  plan.forced = forced;
   plan.reason = tile.reason;
   plan.threads = std::max<size_t>(1, request.threads ? request.threads : machine.cpu.default_threads);
   if (machine.gpu) {

@@ -34,6 +34,7 @@ struct TilePlan {
   size_t threads = 1;
   size_t scratch_bytes_per_thread = 0;
   size_t standard_below = 0;  // where attention may choose: standard for fewer keys than this
+  bool forced = false;        // the tile is what was asked for
   std::string reason;         // "i5-10210U: prescribed 64"
 };
 

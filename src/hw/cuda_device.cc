@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hw/cuda_device.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "qwen3vl/error.h"
+
+namespace qwen3vl::hw {
+namespace {
+
+// Options of cuModuleLoadDataEx.
+enum JitOption { kErrorLogBuffer = 5, kErrorLogBufferBytes = 6 };
+
+std::string OnOneLine(std::string text) {
+  std::ranges::replace(text, '\n', ' ');
+  text.erase(text.find_last_not_of(' ') + 1);
+  return text;
+}
+
+bool CanCompute(const GpuInfo& gpu) {
+  return gpu.compute_major > 6 || (gpu.compute_major == 6 && gpu.compute_minor >= 1);
+}
+
+GpuInfo ChooseDevice(const GpuList& list) {
+  if (list.devices.empty()) throw Error(ErrorCode::kDevice, list.status);
+  const auto usable = std::ranges::find_if(list.devices, CanCompute);
+  if (usable != list.devices.end()) return *usable;
+  const GpuInfo& first = list.devices.front();
+  throw Error(ErrorCode::kDevice, first.name + " has compute capability " +
+                                      std::to_string(first.compute_major) + "." +
+                                      std::to_string(first.compute_minor) + ", want 6.1 or higher");
+}
+
+}  // namespace
+
+CudaContext::CudaContext(const CudaDriver& driver, int ordinal) : driver_(driver) {
+  if (driver_.missing_to_compute) throw Error(ErrorCode::kDevice, TooOld(driver_.missing_to_compute));
+  Check(driver_.DeviceGet(&device_, ordinal), "cuDeviceGet");
+  Check(driver_.DevicePrimaryCtxRetain(&context_, device_), "cuDevicePrimaryCtxRetain");
+}
+
+CudaContext::~CudaContext() { driver_.DevicePrimaryCtxRelease(device_); }
+
+void CudaContext::Check(int error, const std::string& what) const {
+  if (error == kCudaSuccess) return;
+  const char* name = nullptr;
+  driver_.GetErrorName(error, &name);
+  throw Error(error == kCudaOutOfMemory ? ErrorCode::kOutOfMemory : ErrorCode::kDevice,
+              what + ": CUDA error " + std::to_string(error) + (name ? std::string(" (") + name + ")" : ""));
+}
+
+void CudaContext::MakeCurrent() const { Check(driver_.CtxSetCurrent(context_), "cuCtxSetCurrent"); }
+
+CudaBuffer::CudaBuffer(std::shared_ptr<const CudaContext> context, size_t bytes)
+    : context_(std::move(context)) {
+  if (bytes == 0) return;
+  const CudaDriver& driver = context_->driver();
+  const int error = driver.MemAlloc(&address_, bytes);
+  std::string what = "cuMemAlloc of " + std::to_string(bytes) + " bytes";
+  size_t free_bytes = 0, total_bytes = 0;
+  if (error == kCudaOutOfMemory && driver.MemGetInfo(&free_bytes, &total_bytes) == kCudaSuccess)
+    what += " (" + std::to_string(free_bytes) + " free)";
+  context_->Check(error, what);
+  bytes_ = bytes;
+}
+
+CudaBuffer::~CudaBuffer() {
+  if (bytes_) context_->driver().MemFree(address_);
+}
+
+CudaBuffer::CudaBuffer(CudaBuffer&& other) noexcept
+    : context_(std::move(other.context_)),
+      address_(std::exchange(other.address_, 0)),
+      bytes_(std::exchange(other.bytes_, 0)) {}
+
+CudaBuffer& CudaBuffer::operator=(CudaBuffer&& other) noexcept {
+  std::swap(context_, other.context_);
+  std::swap(address_, other.address_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+void CudaBuffer::Upload(size_t offset, const void* from, size_t bytes) const {
+  if (bytes == 0) return;
+  context_->Check(context_->driver().MemcpyHtoD(address_ + offset, from, bytes),
+                  "cuMemcpyHtoD of " + std::to_string(bytes) + " bytes");
+}
+
+void CudaBuffer::Download(void* to, size_t offset, size_t bytes) const {
+  if (bytes == 0) return;
+  context_->Check(context_->driver().MemcpyDtoH(to, address_ + offset, bytes),
+                  "cuMemcpyDtoH of " + std::to_string(bytes) + " bytes");
+}
+
+CudaModule::CudaModule(std::shared_ptr<const CudaContext> context, const char* ptx)
+    : context_(std::move(context)) {
+  std::array<char, 1024> log{};
+  std::array<int, 2> options = {kErrorLogBuffer, kErrorLogBufferBytes};
+  std::array<void*, 2> values = {log.data(), reinterpret_cast<void*>(log.size() - 1)};
+  const int error =
+      context_->driver().ModuleLoadDataEx(&module_, ptx, options.size(), options.data(), values.data());
+  const std::string said = OnOneLine(log.data());
+  context_->Check(error, "cuModuleLoadDataEx" + (said.empty() ? "" : " [" + said + "]"));
+}
+
+CudaModule::~CudaModule() {
+  if (module_) context_->driver().ModuleUnload(module_);
+}
+
+CudaModule::CudaModule(CudaModule&& other) noexcept
+    : context_(std::move(other.context_)), module_(std::exchange(other.module_, nullptr)) {}
+
+CudaModule& CudaModule::operator=(CudaModule&& other) noexcept {
+  std::swap(context_, other.context_);
+  std::swap(module_, other.module_);
+  return *this;
+}
+
+CudaHandle CudaModule::Find(const std::string& name) const {
+  CudaHandle function = nullptr;
+  if (!module_ || context_->driver().ModuleGetFunction(&function, module_, name.c_str()) != kCudaSuccess)
+    return nullptr;
+  return function;
+}
+
+CudaDevice::CudaDevice(const std::string& driver_library) : info_(ChooseDevice(ListGpus(driver_library))) {
+  context_ = std::make_shared<const CudaContext>(LoadCudaDriver(driver_library), info_.ordinal);
+}
+
+void CudaDevice::Run(CudaHandle function, CudaGrid grid, unsigned threads, const void* parameters,
+                     const std::string& name) const {
+  const CudaDriver& driver = context_->driver();
+  void* pointers[] = {const_cast<void*>(parameters)};
+  context_->Check(
+      driver.LaunchKernel(function, grid.x, grid.y, grid.z, threads, 1, 1, 0, nullptr, pointers, nullptr),
+      "launch of " + name);
+  context_->Check(driver.CtxSynchronize(), "run of " + name);
+}
+
+}  // namespace qwen3vl::hw
