@@ -5,11 +5,22 @@
 
 #include "attention/check.h"
 #include "attention/cuda/attention_cuda.h"
+#include "attention/fault.h"
 #include "attention/standard.h"
 #include "attention/tiled.h"
 
 namespace qwen3vl::attention {
 namespace {
+
+PathOutcome TryCuda(const Inputs& in, const Outputs& out, const Options& options, size_t* tile) {
+  if (FaultAsked(Fault::kDevice))
+    return {FallbackCause::kDevice, "cuda: no device (asked for by QWEN3VL_FAULT)"};
+  if (FaultAsked(Fault::kLaunch))
+    return {FallbackCause::kDevice, "cuda: kernel launch failed (asked for by QWEN3VL_FAULT)"};
+  if (FaultAsked(Fault::kAlloc))
+    return {FallbackCause::kMemory, "cuda: no device memory (asked for by QWEN3VL_FAULT)"};
+  return AttendCuda(in, out, options, tile);
+}
 
 PathOutcome TryTiled(const Inputs& in, const Outputs& out, const Options& options, Workspace& workspace,
                      size_t* tile) {
@@ -68,9 +79,9 @@ AttentionReport Attend(const Inputs& in, const Outputs& out, const Options& opti
   CheckProblem(in, out);
   AttentionReport report;
   report.asked = options.request;
-  if (options.request == PathRequest::kCuda || (options.request == PathRequest::kAuto && CudaAvailable())) {
+  if (options.request == PathRequest::kCuda) {
     report.used = Path::kCudaTiled;
-    PathOutcome outcome = AttendCuda(in, out, options);
+    PathOutcome outcome = TryCuda(in, out, options, &report.tile);
     if (outcome.cause == FallbackCause::kNone) outcome = CheckNumbers(in, out, options, "cuda");
     if (outcome.cause == FallbackCause::kNone) return report;
     Note(outcome, report);

@@ -26,6 +26,8 @@
 namespace qwen3vl::attention {
 
 enum class Path { kStandard, kCpuTiled, kCudaTiled };
+// kAuto never takes the GPU: each call carries all its tensors over the bus, so that only a measurement could
+// say where that pays.
 enum class PathRequest { kAuto, kStandard, kTiled, kCuda };
 enum class FallbackCause { kNone, kUnsupported, kDevice, kMemory, kNumbers };
 

@@ -8,7 +8,7 @@
 namespace qwen3vl::attention {
 
 enum class Fault {
-  kAlloc,   // "alloc": attention scratch cannot be had
+  kAlloc,   // "alloc": attention scratch, or device memory, cannot be had
   kDevice,  // "device": no usable GPU
   kLaunch,  // "launch": a GPU kernel fails to start
   kNan,     // "nan": the tiled path's result holds a NaN (noticed with Options::check_finite)

@@ -306,6 +306,7 @@ struct MachineReport {
   };
   std::vector<Gpu> gpus;
   std::string gpu_status;       // "no NVIDIA driver (libcuda.so.1 not found)"
+  std::string gpu_code;         // in this library: "compute capability 6.1 (clang 14.0.6)", "none (...)"
   size_t tile = 0, q_rows = 0;  // for a prompt on 32 query and 8 key/value heads of 128
   std::string tile_reason;
   std::string tuning_status;  // "none stored", the file that counts, or why one is ignored

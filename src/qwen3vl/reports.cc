@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What `probe` and `inspect` show: facts about the machine, and about a model's files before they are loaded.
+#include "attention/cuda/attention_cuda.h"
 #include "hw/cpu_info.h"
 #include "hw/gpu_info.h"
 #include "hw/tile_plan.h"
@@ -38,6 +39,7 @@ MachineReport ProbeMachine() {
   r.default_threads = tuning.threads;
   const hw::GpuList gpus = hw::ListGpus();
   r.gpu_status = gpus.status;
+  r.gpu_code = attention::DescribeDeviceCode();
   for (const hw::GpuInfo& g : gpus.devices) {
     machine.gpu = &g;
     const hw::TilePlan on_gpu = hw::ChooseTilePlan(machine, prompt);

@@ -3,7 +3,7 @@
 # build folder is kept between runs.
 include(${CMAKE_CURRENT_LIST_DIR}/common.cmake)
 configure_and_build(${CMAKE_CURRENT_LIST_DIR}/subdirectory -D QWEN3VL_SOURCE_DIR=${SOURCE_DIR}
-  -D BUILD_SHARED_LIBS=ON -D QWEN3VL_THREADS=${THREADS})
+  -D BUILD_SHARED_LIBS=ON -D QWEN3VL_CUDA=OFF -D QWEN3VL_THREADS=${THREADS})
 run_examples(${WORK_DIR}/build)
 
 # Every exported name must be of namespace qwen3vl or begin with qwen3vl_.

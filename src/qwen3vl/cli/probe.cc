@@ -58,6 +58,7 @@ Json ToJson(const MachineReport& r) {
           {"isas", r.isas},
           {"isa", r.isa},
           {"gpu_status", r.gpu_status},
+          {"gpu_code", r.gpu_code},
           {"gpus", gpus},
           {"tile", r.tile},
           {"q_rows", r.q_rows},
@@ -84,6 +85,7 @@ std::string ToText(const MachineReport& r) {
                             Plural(g.multiprocessors, "multiprocessor") + ", " +
                             FormatBytes(g.memory_total_bytes) + ", tile " + std::to_string(g.tile) + " (" +
                             g.tile_reason + ")"});
+  rows.push_back({"gpu code", r.gpu_code});
   std::string out;
   for (const auto& [name, value] : rows) out += name + std::string(14 - name.size(), ' ') + value + "\n";
   return out;
