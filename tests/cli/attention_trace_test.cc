@@ -111,6 +111,16 @@ double ToleranceOf(const Json& c) {
 struct Choice {
   const char* name;
   Words options;
+  std::string driver_folder = {};  // of a stand-in for NVIDIA's driver
+};
+
+// Lets commands find NVIDIA's driver library in a folder.
+class DriverFolder {
+ public:
+  explicit DriverFolder(const std::string& folder) {
+    if (!folder.empty()) setenv("LD_LIBRARY_PATH", folder.c_str(), /*overwrite=*/1);
+  }
+  ~DriverFolder() { unsetenv("LD_LIBRARY_PATH"); }
 };
 
 void PrintTo(const Choice& choice, std::ostream* os) { *os << choice.name; }
@@ -128,6 +138,7 @@ TEST_P(TraceAttention, GivesTheRecordedResults) {
   const GoldenFile wanted("modules/attention.safetensors");
   std::set<std::string> kinds;
   const Json recorded = ReadJson("modules/attention.json");
+  const DriverFolder driver(GetParam().driver_folder);
   for (const Json& c : recorded["cases"]) {
     if (!Chosen(c, kinds)) continue;
     SCOPED_TRACE(c["name"].get<std::string>());
@@ -152,7 +163,8 @@ INSTANTIATE_TEST_SUITE_P(Paths, TraceAttention,
                          testing::Values(Choice{"Auto", {}}, Choice{"Standard", {"--attention", "standard"}},
                                          Choice{"Tile16",
                                                 {"--attention", "tiled", "--tile", "16", "--threads", "3"}},
-                                         Choice{"CacheF32", {"--kv-type", "f32"}}),
+                                         Choice{"CacheF32", {"--kv-type", "f32"}},
+                                         Choice{"Cuda", {"--attention", "cuda"}, QWEN3VL_FAKE_DRIVER_FOLDER}),
                          [](const auto& param) { return std::string(param.param.name); });
 
 Json CaseNamed(const std::string& name) {
@@ -174,6 +186,21 @@ TEST(TraceAttentionReport, SaysWhichPathRanAndWhy) {
   EXPECT_EQ(metadata.at("asked"), "cuda");
   EXPECT_EQ(metadata.at("cause") == "none", metadata.at("path") == "cuda_tiled");
   EXPECT_NE(metadata.at("why"), "");
+}
+
+// The whole command on the stand-in GPU, whose kernels run on the tests' block emulator.
+TEST(TraceAttentionReport, RunsOnAGpu) {
+  const std::string code = OutJson(RunCommand({"probe", "--json"}))["gpu_code"];
+  if (code.starts_with("none")) GTEST_SKIP() << "gpu code: " << code;
+  const TempDir folder;
+  const std::string in = folder.Write("in.safetensors", CaseFile(CaseNamed("store_inputs_gqa")));
+  const std::string out = folder.File("out.safetensors");
+  const DriverFolder driver(QWEN3VL_FAKE_DRIVER_FOLDER);
+  ASSERT_EQ(RunCommand({"trace", "attention", "--in", in, "--out", out, "--attention", "cuda"}).exit_code, 0);
+  const auto metadata = GoldenFile::FromPath(out).metadata();
+  EXPECT_EQ(metadata.at("path"), "cuda_tiled") << metadata.at("why");
+  EXPECT_EQ(metadata.at("tile"), "128");
+  EXPECT_THAT(RunCommand({"probe"}).out, HasSubstr("NVIDIA GeForce GTX 1050, compute capability 6.1"));
 }
 
 TEST(TraceAttentionReport, CompressedCachesStayClose) {

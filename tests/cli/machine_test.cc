@@ -22,6 +22,7 @@ TEST(Probe, JsonHoldsTheMachineAndTheTileWithItsReason) {
               testing::Contains(report["isa"].get<std::string>()));
   EXPECT_FALSE(report["tile_reason"].get<std::string>().empty());
   EXPECT_FALSE(report["gpu_status"].get<std::string>().empty());
+  EXPECT_FALSE(report["gpu_code"].get<std::string>().empty());
 }
 
 TEST(Probe, ShowsTheInstructionSetThatWasAskedFor) {

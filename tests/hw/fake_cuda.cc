@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stands in for NVIDIA's driver library in tests. FAKE_CUDA says what it finds: "one" (a GTX 1050), "two"
-// (and an RTX 3060), "none", "broken" (does not start), "silent" (two devices, one does not answer).
-// Compiled with FAKE_CUDA_OLD it lacks a function, as drivers before CUDA 3.2 do.
+// (and an RTX 3060), "ampere" (the RTX 3060 alone), "maxwell" (a GTX 960M), "none", "broken" (does not
+// start), "silent" (two devices, one does not answer). Compiled with FAKE_CUDA_OLD it lacks a function, as
+// drivers before CUDA 3.2 do.
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
@@ -25,7 +26,11 @@ struct Device {
   size_t memory_bytes;
 };
 constexpr Device kDevices[] = {{"NVIDIA GeForce GTX 1050", 6, 1, 5, size_t{2} << 30},
-                               {"NVIDIA GeForce RTX 3060", 8, 6, 28, size_t{12} << 30}};
+                               {"NVIDIA GeForce RTX 3060", 8, 6, 28, size_t{12} << 30},
+                               {"NVIDIA GeForce GTX 960M", 5, 0, 5, size_t{2} << 30}};
+
+int DeviceCount() { return Mode() == "two" || Mode() == "silent" ? 2 : 1; }
+int FirstDevice() { return Mode() == "ampere" ? 1 : Mode() == "maxwell" ? 2 : 0; }
 
 }  // namespace
 
@@ -41,13 +46,14 @@ FAKE_CUDA_EXPORT int cuDriverGetVersion(int* version) {
 
 FAKE_CUDA_EXPORT int cuDeviceGetCount(int* count) {
   if (!started) return kNotInitialized;
-  *count = Mode() == "one" ? 1 : 2;
+  *count = DeviceCount();
   return 0;
 }
 
 FAKE_CUDA_EXPORT int cuDeviceGet(int* device, int ordinal) {
   if (Mode() == "silent" && ordinal == 0) return kInvalidDevice;
-  *device = ordinal;
+  if (ordinal < 0 || ordinal >= DeviceCount()) return kInvalidDevice;
+  *device = FirstDevice() + ordinal;
   return 0;
 }
 

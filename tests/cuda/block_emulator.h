@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs device code on the CPU: the third dialect of attention/cuda/dialect.cuh. Every CUDA thread is a fiber
+// that runs until it meets a barrier or a shuffle. A warp goes on when its 32 lanes wait in the same shuffle
+// (told apart by source line), a block when all threads wait at the same barrier; anything else is an error.
+// No two threads run in lockstep, so code that counts on that fails. Shared memory is filled with NaN before
+// each block and ends where its heap block ends, so that AddressSanitizer sees reads past it; under
+// ThreadSanitizer fibers are threads and only barriers and shuffles order them, so that it reports races.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <functional>
+
+#include "hw/float16.h"
+
+namespace qwen3vl::gpu {
+
+struct Grid {
+  unsigned x = 1, y = 1, z = 1;
+};
+
+enum class ThreadOrder { kForward, kReverse, kShuffled };  // in which threads that can run get their turn
+
+// Runs `kernel` once for each thread of each block. `threads` is a multiple of 32. Throws std::runtime_error
+// naming thread and line when a block cannot go on, and what a thread throws.
+void Launch(Grid grid, unsigned threads, const std::function<void()>& kernel,
+            ThreadOrder order = ThreadOrder::kForward);
+
+// What device code calls.
+unsigned ThreadIndex();
+unsigned BlockX();
+unsigned BlockY();
+unsigned BlockZ();
+unsigned GridX();
+void Barrier(int line = __builtin_LINE());
+float ShuffleXor(float value, unsigned mask, int line = __builtin_LINE());
+float ShuffleFrom(float value, unsigned source, int line = __builtin_LINE());
+void* SharedBytes(size_t bytes);
+
+template <class T>
+T& Shared() {
+  static_assert(sizeof(T) <= 48 * 1024, "a block of compute capability 6.1 has no more");
+  return *static_cast<T*>(SharedBytes(sizeof(T)));
+}
+
+inline float Fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+inline float Exp2(float x) {  // as the device's, results below the normal numbers are 0
+  const float y = std::exp2(x);
+  return y < 0x1p-126f ? 0.0f : y;
+}
+inline float Max(float a, float b) { return std::fmax(a, b); }
+inline float Select(bool yes, float a, float b) { return yes ? a : b; }
+inline float HalfToFloat(unsigned short bits) { return hw::ToFloat(hw::F16{bits}); }
+
+}  // namespace qwen3vl::gpu

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// The PTX text inside the library: what it promises to drivers and devices, and what the host counts on.
+#include "attention/cuda/device_code.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <regex>
+#include <set>
+#include <string>
+
+#include "attention/cuda/attention_cuda.h"
+#include "cuda/emulated_kernels.h"
+#include "support/temp_dir.h"
+
+namespace qwen3vl::attention {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr size_t kMaxSharedBytes = 48 * 1024;  // of a block, on every compute capability from 6.1 on
+
+class DeviceCodeTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (EmbeddedDeviceCode().empty()) GTEST_SKIP() << "device code: " << DescribeDeviceCode();
+  }
+};
+
+std::string NameOf(const DeviceCode& code) {
+  return "compute " + std::to_string(code.compute) + ", head_dim " + std::to_string(code.head_dim) +
+         ", format " + std::to_string(static_cast<unsigned>(code.format));
+}
+
+std::set<std::string> EntryPoints(const std::string& ptx) {
+  std::set<std::string> names;
+  const std::regex entry(R"(\.entry\s+(\w+)\()");
+  for (std::sregex_iterator i(ptx.begin(), ptx.end(), entry), end; i != end; ++i) names.insert((*i)[1]);
+  return names;
+}
+
+TEST_F(DeviceCodeTest, EveryModuleIsThereOnceForEachComputeCapability) {
+  std::set<unsigned> computes;
+  std::set<std::string> modules;
+  for (const DeviceCode& code : EmbeddedDeviceCode()) {
+    computes.insert(code.compute);
+    EXPECT_TRUE(modules.insert(NameOf(code)).second) << NameOf(code) << " twice";
+  }
+  EXPECT_EQ(modules.size(), computes.size() * 10);
+}
+
+TEST_F(DeviceCodeTest, EntryPointsAreTheKernelsThatTheEmulatorTests) {
+  for (const DeviceCode& code : EmbeddedDeviceCode()) {
+    SCOPED_TRACE(NameOf(code));
+    std::set<std::string> wanted;
+    for (const gpu::EmulatedKernel& kernel : gpu::EmulatedKernels())
+      if (kernel.head_dim == code.head_dim && kernel.format == code.format &&
+          (code.compute != 75 || !kernel.name.ends_with("tile128")))
+        wanted.insert(kernel.name);
+    EXPECT_EQ(EntryPoints(code.ptx), wanted);
+  }
+}
+
+TEST_F(DeviceCodeTest, TargetsAreWhatTheTableSays) {
+  for (const DeviceCode& code : EmbeddedDeviceCode())
+    EXPECT_THAT(code.ptx, HasSubstr(".target sm_" + std::to_string(code.compute))) << NameOf(code);
+}
+
+// PTX 6.0 is what drivers from 2017 on take; nvcc writes its own, newer version.
+TEST_F(DeviceCodeTest, ClangCodeFor61IsPtx60) {
+  if (DescribeDeviceCode().find("6.1 (clang") == std::string_view::npos)
+    GTEST_SKIP() << "device code: " << DescribeDeviceCode();
+  for (const DeviceCode& code : EmbeddedDeviceCode()) {
+    if (code.compute != 61) continue;
+    EXPECT_THAT(code.ptx, HasSubstr(".version 6.0\n")) << NameOf(code);
+  }
+}
+
+TEST_F(DeviceCodeTest, KeepsEverythingInRegistersAndSharedMemory) {
+  for (const DeviceCode& code : EmbeddedDeviceCode()) {
+    SCOPED_TRACE(NameOf(code));
+    const std::string ptx = code.ptx;
+    EXPECT_THAT(ptx, Not(HasSubstr(".local")));
+    EXPECT_THAT(ptx, Not(HasSubstr(".extern")));
+    EXPECT_THAT(ptx, Not(HasSubstr("call")));
+    EXPECT_THAT(ptx, Not(HasSubstr(".f64")));
+    const std::regex shared(R"(\.shared[^;\n]*\[(\d+)\])");
+    for (std::sregex_iterator i(ptx.begin(), ptx.end(), shared), end; i != end; ++i)
+      EXPECT_LE(std::stoul((*i)[1]), kMaxSharedBytes);
+    const std::regex parameter(R"(\.param[^\n]*_param_0\[(\d+)\])");
+    for (std::sregex_iterator i(ptx.begin(), ptx.end(), parameter), end; i != end; ++i)
+      EXPECT_EQ(std::stoul((*i)[1]), sizeof(gpu::AttentionParams));
+  }
+}
+
+// ptxas has no compute capability 6.1 any more from CUDA 13 on; 7.5 stands in for it, with the same number of
+// registers and nearly the same arithmetic.
+TEST_F(DeviceCodeTest, AssemblesWithoutSpills) {
+  const std::string ptxas = QWEN3VL_PTXAS;
+  if (ptxas.empty()) GTEST_SKIP() << "no ptxas here";
+  const test::TempDir dir;
+  for (const DeviceCode& code : EmbeddedDeviceCode()) {
+    SCOPED_TRACE(NameOf(code));
+    const std::string file = dir.Write("code.ptx", code.ptx);
+    FILE* pipe = popen((ptxas + " -arch=sm_75 -v " + file + " -o " + file + ".cubin 2>&1").c_str(), "r");
+    ASSERT_NE(pipe, nullptr);
+    std::string said;
+    for (int c; (c = std::fgetc(pipe)) != EOF;) said += static_cast<char>(c);
+    ASSERT_EQ(pclose(pipe), 0) << said;
+    const std::regex spills(R"((\d+) bytes spill stores, (\d+) bytes spill loads)");
+    size_t functions = 0;
+    for (std::sregex_iterator i(said.begin(), said.end(), spills), end; i != end; ++i, ++functions) {
+      EXPECT_EQ((*i)[1], "0") << said;
+      EXPECT_EQ((*i)[2], "0") << said;
+    }
+    EXPECT_EQ(functions, EntryPoints(code.ptx).size()) << said;
+  }
+}
+
+}  // namespace
+}  // namespace qwen3vl::attention

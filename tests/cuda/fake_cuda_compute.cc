@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+// The computing half of the stand-in for NVIDIA's driver library (tests/hw/fake_cuda.cc lists devices).
+// Device memory is heap memory of exactly the bytes asked for, and a launch runs the kernel of that name on
+// the block emulator, provided that the module's text declares it. FAKE_CUDA_FAULT says what fails, a list
+// of: "jit" (the driver cannot compile), "jit75" (nor code for compute capability 7.5), "load_memory" (no
+// memory for a module), "memory" (none for data), "upload", "download", "launch", "run" (the kernel starts
+// and does not end well). FAKE_CUDA_ORDER ("reverse", "shuffled"): in which order the emulated threads run.
+// FAKE_CUDA_EXECUTE=ptx: what runs is the module's text, on the PTX interpreter.
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <exception>
+#include <map>
+#include <memory>
+#include <new>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "cuda/block_emulator.h"
+#include "cuda/emulated_kernels.h"
+#include "cuda/ptx_interpreter.h"
+
+#define FAKE_CUDA_EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace {
+
+using qwen3vl::gpu::AttentionParams;
+using qwen3vl::gpu::EmulatedKernel;
+using qwen3vl::gpu::EmulatedKernels;
+using qwen3vl::gpu::MemoryRange;
+using qwen3vl::gpu::PtxKernel;
+
+constexpr int kInvalidValue = 1, kOutOfMemory = 2, kInvalidPtx = 218, kUnsupportedPtx = 222, kNotFound = 500,
+              kIllegalAddress = 700, kLaunchFailed = 719;
+
+struct Module {
+  std::string ptx;
+  std::map<std::string, PtxKernel> kernels;  // parsed, when the text is to be executed
+};
+
+struct Function {
+  const EmulatedKernel* source;
+  const PtxKernel* ptx;  // null: run the source
+};
+
+std::map<uint64_t, size_t> allocations;  // address, bytes
+std::string launch_error;                // what the emulator said of a failed launch
+bool run_failed = false;
+
+std::string_view Setting(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+bool Fails(std::string_view fault) {
+  return ("," + std::string(Setting("FAKE_CUDA_FAULT")) + ",").find("," + std::string(fault) + ",") !=
+         std::string::npos;
+}
+
+bool IsAllocated(uint64_t address, size_t bytes) {
+  auto next = allocations.upper_bound(address);
+  if (next == allocations.begin()) return false;
+  const auto& [begin, size] = *--next;
+  return address - begin <= size && bytes <= size - (address - begin);
+}
+
+qwen3vl::gpu::ThreadOrder Order() {
+  using qwen3vl::gpu::ThreadOrder;
+  const std::string_view order = Setting("FAKE_CUDA_ORDER");
+  return order == "reverse"    ? ThreadOrder::kReverse
+         : order == "shuffled" ? ThreadOrder::kShuffled
+                               : ThreadOrder::kForward;
+}
+
+// The arrays of a launch, each in a heap block of exactly the bytes it has, so that what a kernel reads or
+// writes past one of them is seen.
+class Arrays {
+ public:
+  Arrays(const AttentionParams& p, const EmulatedKernel& kernel, size_t batch) : params_(p) {
+    using qwen3vl::gpu::KvFormat;
+    const size_t dim = kernel.head_dim, rows = batch * p.q_len * p.n_heads;
+    const size_t kv = batch * p.n_kv_heads * p.kv_len * dim;
+    const size_t element = kernel.format == KvFormat::kF32 ? 4 : kernel.format == KvFormat::kF16 ? 2 : 1;
+    const size_t scales = kernel.format == KvFormat::kQ8_0 ? kv / 32 * 2 : 0;
+    const bool split = kernel.name.find("prefill") == std::string::npos;
+    Move(params_.q, rows * dim * 4, false);
+    Move(params_.k, kv * element, false);
+    Move(params_.v, kv * element, false);
+    Move(params_.k_scales, scales, false);
+    Move(params_.v_scales, scales, false);
+    Move(params_.seen, batch * p.q_len * sizeof(qwen3vl::gpu::SeenRange), false);
+    Move(params_.out, rows * dim * 4, true);
+    Move(params_.stats, rows * 2 * 4, true);
+    Move(params_.partial, split ? rows * p.splits * dim * 4 : 0, true);
+    Move(params_.partial_stats, split ? rows * p.splits * 2 * 4 : 0, true);
+  }
+  ~Arrays() {
+    for (const auto& [original, range] : moved_) {
+      void* copy = reinterpret_cast<void*>(range.address);
+      if (range.writable) std::memcpy(original, copy, range.bytes);
+      std::free(copy);
+    }
+  }
+
+  const AttentionParams& params() const { return params_; }
+  std::vector<MemoryRange> Ranges() const {
+    std::vector<MemoryRange> ranges;
+    for (const auto& [original, range] : moved_) ranges.push_back(range);
+    return ranges;
+  }
+
+ private:
+  template <class T>
+  void Move(T*& pointer, size_t bytes, bool writable) {
+    void* copy = nullptr;
+    if (posix_memalign(&copy, 256, bytes) != 0) throw std::bad_alloc();
+    void* original = const_cast<std::remove_const_t<T>*>(pointer);
+    std::memcpy(copy, original, bytes);
+    moved_.push_back({original, {reinterpret_cast<uint64_t>(copy), bytes, writable}});
+    pointer = static_cast<T*>(copy);
+  }
+
+  AttentionParams params_;
+  std::vector<std::pair<void*, MemoryRange>> moved_;
+};
+
+}  // namespace
+
+FAKE_CUDA_EXPORT int cuDevicePrimaryCtxRetain(void** context, int) {
+  static int the_context;
+  *context = &the_context;
+  return 0;
+}
+FAKE_CUDA_EXPORT int cuDevicePrimaryCtxRelease(int) { return 0; }
+FAKE_CUDA_EXPORT int cuCtxSetCurrent(void*) { return 0; }
+FAKE_CUDA_EXPORT int cuCtxSynchronize() { return run_failed ? kIllegalAddress : 0; }
+
+FAKE_CUDA_EXPORT int cuModuleLoadDataEx(void** module, const void* image, unsigned n_options, int* options,
+                                        void** values) {
+  const std::string_view ptx = static_cast<const char*>(image);
+  if (Fails("load_memory")) return kOutOfMemory;
+  const bool refuses_75 = Fails("jit75") && ptx.find(".target sm_75") != std::string_view::npos;
+  if (!Fails("jit") && !refuses_75) {
+    auto loaded = std::make_unique<Module>(Module{std::string(ptx), {}});
+    try {
+      if (Setting("FAKE_CUDA_EXECUTE") == "ptx") loaded->kernels = qwen3vl::gpu::ParsePtx(ptx);
+    } catch (const std::exception& e) {
+      launch_error = e.what();
+      return kInvalidPtx;
+    }
+    *module = loaded.release();
+    return 0;
+  }
+  for (unsigned i = 0; i < n_options; ++i)
+    if (options[i] == 5) std::strcpy(static_cast<char*>(values[i]), "ptxas fatal : stand-in\nrefuses\n");
+  return refuses_75 ? kUnsupportedPtx : kInvalidPtx;
+}
+
+FAKE_CUDA_EXPORT int cuModuleUnload(void* module) {
+  delete static_cast<Module*>(module);
+  return 0;
+}
+
+FAKE_CUDA_EXPORT int cuModuleGetFunction(void** function, void* module, const char* name) {
+  const Module& loaded = *static_cast<Module*>(module);
+  if (loaded.ptx.find(".entry " + std::string(name) + "(") == std::string::npos) return kNotFound;
+  for (const EmulatedKernel& kernel : EmulatedKernels())
+    if (kernel.name == name) {
+      const auto text = loaded.kernels.find(name);
+      static std::deque<Function> functions;
+      functions.push_back({&kernel, text == loaded.kernels.end() ? nullptr : &text->second});
+      *function = &functions.back();
+      return 0;
+    }
+  return kNotFound;
+}
+
+FAKE_CUDA_EXPORT int cuMemAlloc_v2(uint64_t* address, size_t bytes) {
+  if (bytes == 0) return kInvalidValue;
+  if (Fails("memory")) return kOutOfMemory;
+  void* memory = nullptr;
+  if (posix_memalign(&memory, 256, bytes) != 0) return kOutOfMemory;
+  std::memset(memory, 0xff, bytes);
+  *address = reinterpret_cast<uint64_t>(memory);
+  allocations[*address] = bytes;
+  return 0;
+}
+
+FAKE_CUDA_EXPORT int cuMemFree_v2(uint64_t address) {
+  if (allocations.erase(address) == 0) return kInvalidValue;
+  std::free(reinterpret_cast<void*>(address));
+  return 0;
+}
+
+FAKE_CUDA_EXPORT int cuMemGetInfo_v2(size_t* free_bytes, size_t* total_bytes) {
+  *free_bytes = 4096;
+  *total_bytes = size_t{2} << 30;
+  return 0;
+}
+
+FAKE_CUDA_EXPORT int cuMemcpyHtoD_v2(uint64_t to, const void* from, size_t bytes) {
+  if (!IsAllocated(to, bytes)) return kInvalidValue;
+  if (Fails("upload")) return kIllegalAddress;
+  std::memcpy(reinterpret_cast<void*>(to), from, bytes);
+  return 0;
+}
+
+FAKE_CUDA_EXPORT int cuMemcpyDtoH_v2(void* to, uint64_t from, size_t bytes) {
+  if (!IsAllocated(from, bytes)) return kInvalidValue;
+  if (Fails("download")) return kIllegalAddress;
+  std::memcpy(to, reinterpret_cast<const void*>(from), bytes);
+  return 0;
+}
+
+FAKE_CUDA_EXPORT int cuLaunchKernel(void* function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                                    unsigned block_x, unsigned block_y, unsigned block_z,
+                                    unsigned shared_bytes, void*, void** parameters, void**) {
+  const EmulatedKernel* source = static_cast<const Function*>(function)->source;
+  const PtxKernel* ptx = static_cast<const Function*>(function)->ptx;
+  const bool fits = grid_x >= 1 && grid_y >= 1 && grid_z >= 1 && grid_x <= 0x7fffffffu && grid_y <= 65535 &&
+                    grid_z <= 65535 && block_x == source->threads && block_y == 1 && block_z == 1 &&
+                    shared_bytes == 0;
+  if (!fits) return kInvalidValue;
+  if (Fails("launch")) return kLaunchFailed;
+  run_failed = Fails("run");
+  if (run_failed) return 0;
+  AttentionParams params;
+  std::memcpy(&params, parameters[0], sizeof params);
+  const Arrays arrays(params, *source, grid_z);
+  const std::vector<MemoryRange> ranges = arrays.Ranges();
+  const auto run = [&] {
+    if (ptx)
+      qwen3vl::gpu::RunPtx(*ptx, std::as_bytes(std::span(&arrays.params(), 1)), ranges);
+    else
+      source->run(arrays.params());
+  };
+  try {
+    qwen3vl::gpu::Launch({grid_x, grid_y, grid_z}, block_x, run, Order());
+  } catch (const std::exception& e) {
+    launch_error = e.what();
+    return kLaunchFailed;
+  }
+  return 0;
+}
+
+FAKE_CUDA_EXPORT int cuGetErrorName(int error, const char** name) {
+  *name = !launch_error.empty()    ? launch_error.c_str()
+          : error == kOutOfMemory  ? "CUDA_ERROR_OUT_OF_MEMORY"
+          : error == kLaunchFailed ? "CUDA_ERROR_LAUNCH_FAILED"
+          : error == kInvalidPtx   ? "CUDA_ERROR_INVALID_PTX"
+                                   : "CUDA_ERROR_STAND_IN";
+  return 0;
+}
