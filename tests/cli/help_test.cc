@@ -72,6 +72,8 @@ TEST(BadUsage, IsOneLineWithTheOptionAndAHint) {
       {{"run", "-p", "x"}, "--model"},
       {{"run", "-m", "x"}, "-p"},
       {{"run", "-m", "x", "-p", "y", "--input", "z"}, "--input"},
+      {{"run", "-m", "x", "-p", "y", "--draw-boxes", "o.png"}, "exactly one --image"},
+      {{"run", "-m", "x", "--input", "z", "--draw-boxes", "o.png"}, "--draw-boxes"},
       {{"run", "-m", "x", "-p", "y", "-n", "many"}, "many"},
       {{"run", "-m", "x", "-p", "y", "-n", "-3"}, "-3"},
       {{"run", "-m", "x", "-p", "y", "--ctx", "99999999999999999999"}, "--ctx"},

@@ -7,6 +7,7 @@
 #include "qwen3vl/cli/command.h"
 #include "qwen3vl/cli/input.h"
 #include "qwen3vl/cli/interrupt.h"
+#include "qwen3vl/cli/save_boxes.h"
 
 namespace qwen3vl::cli {
 namespace {
@@ -23,6 +24,7 @@ of result, with "error" instead of "text" where it failed; then the exit code is
 Examples:
   qwen3vl run -m model.gguf --image cat.jpg -p "What is this?"
   qwen3vl run -m model.gguf --image a.png --image b.png -p "What differs?" -n 200 --temp 0
+  qwen3vl run -m model.gguf --image a.png -p "Where is the cat? Answer with a box." --draw-boxes boxes.png
   qwen3vl run -m model.gguf --video frames/ --fps 30 -p "What happens?"
   git diff | qwen3vl run -m model.gguf -p -
   qwen3vl run -m model.gguf --input questions.jsonl > answers.jsonl)";
@@ -51,6 +53,8 @@ Json ResultJson(const Reply& reply, const Engine& engine, const RunState& state,
 ExitCode RunOnce(const RunState& state, Console& console) {
   const std::string prompt = TextArgument(*state.prompt);
   const std::vector<Medium> media = LoadMedia(state.media.Items(), state.media);
+  if (state.boxes_path && (media.size() != 1 || !media.front().part.picture))
+    throw CLI::ValidationError("--draw-boxes draws onto one picture: want exactly one --image");
   Engine engine = StartEngine(state.common, media, console);
   const CancelOnInterrupt guard(engine.session);
   GenerateOptions options = state.generate;
@@ -69,6 +73,8 @@ ExitCode RunOnce(const RunState& state, Console& console) {
     console.Out("\n");
   }
   console.Note(Statistics(reply) + "; attention " + engine.session.attention_paths());
+  if (state.boxes_path && reply.finish != FinishReason::kCancelled)
+    SaveBoxes(reply.text, *media.front().part.picture, *state.boxes_path, console);
   return reply.finish == FinishReason::kCancelled ? kInterrupted : kDone;
 }
 
@@ -77,9 +83,10 @@ ExitCode Run(const RunState& state, Console& console) {
   if (state.prompt.has_value() == state.list_path.has_value())
     throw CLI::ValidationError(state.prompt ? "-p and --input exclude each other"
                                             : "no question: want -p TEXT, -p - (stdin) or --input LIST");
+  if (state.list_path && (!state.media.Items().empty() || state.boxes_path))
+    throw CLI::ValidationError(
+        "--input excludes --image, --video and --draw-boxes: its lines name the pictures");
   if (!state.list_path) return RunOnce(state, console);
-  if (!state.media.Items().empty())
-    throw CLI::ValidationError("--input excludes --image and --video: its lines name them");
   return RunList(state, console);
 }
 
@@ -104,6 +111,9 @@ Command AddRun(CLI::App& root) {
   app->add_option("--system", state->system, "system message before the question")->type_name("TEXT");
   app->add_option("--input", state->list_path, "questions, one JSON object a line; - is stdin")
       ->type_name("LIST");
+  app->add_option("--draw-boxes", state->boxes_path,
+                  "write the picture with the boxes of the answer drawn onto it, as PNG")
+      ->type_name("OUT.png");
   AddGenerateOptions(*app, state->generate);
   AddSamplingOptions(*app, state->sampling);
   AddSessionOptions(*app, state->common);

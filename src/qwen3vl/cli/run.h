@@ -16,7 +16,7 @@ struct RunState {
   MediaOptions media;
   SamplingFlags sampling;
   GenerateOptions generate;
-  std::optional<std::string> prompt, system, list_path;
+  std::optional<std::string> prompt, system, list_path, boxes_path;
 };
 
 // The conversation of one question.

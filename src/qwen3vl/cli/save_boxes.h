@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// `run --draw-boxes`: the boxes of an answer, drawn onto the picture and saved.
+#pragma once
+
+#include <string>
+
+#include "qwen3vl/cli/console.h"
+#include "qwen3vl/qwen3vl.h"
+
+namespace qwen3vl::cli {
+
+// Finds the boxes of `answer`, writes the picture with them as PNG to `path` and says so on stderr. Throws
+// Failure(kRuntimeError) when the answer has none or the file cannot be written.
+void SaveBoxes(const std::string& answer, const Picture& picture, const std::string& path, Console& console);
+
+}  // namespace qwen3vl::cli
