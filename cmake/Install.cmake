@@ -10,6 +10,7 @@ if(TARGET qwen3vl_cli)
   file(RELATIVE_PATH bin_to_lib ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
   set_target_properties(qwen3vl_cli PROPERTIES INSTALL_RPATH "$ORIGIN/${bin_to_lib}")
   install(TARGETS qwen3vl_cli)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/models/demo DESTINATION ${CMAKE_INSTALL_DATADIR}/qwen3vl/models)
 endif()
 
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/qwen3vlConfig.cmake.in

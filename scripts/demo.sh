@@ -1,23 +1,33 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs what is missing, builds the release and asks a model about a picture.
-# Usage: scripts/demo.sh [MODEL [PICTURE [QUESTION]]]
-#   MODEL: a Hugging Face folder or a GGUF file; without it, the tiny random model that comes with the project.
+# Installs what is missing, builds the release and asks a model about pictures.
+# Usage: scripts/demo.sh                             the trained demo model describes three pictures of the project
+#        scripts/demo.sh MODEL [PICTURE [QUESTION]]  MODEL: a Hugging Face folder or a GGUF file
 set -euo pipefail
 
 [ $# -lt 1 ] || model=$(realpath -- "$1")
 [ $# -lt 2 ] || picture=$(realpath -- "$2")
 cd "$(dirname "$0")/.."
-model=${model:-models/tiny-random}
-picture=${picture:-examples/picture.jpg}
-question=${3:-What is in this picture?}
 
 scripts/install_deps.sh
 cmake --preset release -D QWEN3VL_BUILD_TESTS=OFF
 cmake --build --preset release --parallel "$(nproc)"
-if [ "$model" = models/tiny-random ]; then
-  printf '\nThe model models/tiny-random has RANDOM weights: its answer is nonsense. It shows that every part runs.\n'
-  printf 'For a real answer: scripts/demo.sh PATH_TO_A_QWEN3_VL_MODEL\n'
+
+# ask ARGUMENT...: prints the command as one could type it, then runs it.
+ask() {
+  printf '\n$ build/release/qwen3vl run'
+  local word
+  for word in "$@"; do
+    [[ $word == *[!A-Za-z0-9_./-]* ]] && printf ' "%s"' "$word" || printf ' %s' "$word"
+  done
+  printf '\n'
+  build/release/qwen3vl run "$@"
+}
+
+if [ $# -ge 1 ]; then
+  ask -m "$model" --image "${picture:-examples/picture.jpg}" -p "${3:-What is in this picture?}"
+  exit
 fi
-printf '\n$ build/release/qwen3vl run -m %s --image %s -p "%s" -n 32\n' "$model" "$picture" "$question"
-build/release/qwen3vl run -m "$model" --image "$picture" -p "$question" -n 32
+for name in one two three; do
+  ask --image "models/demo/pictures/$name.png" -p "Describe the picture."
+done

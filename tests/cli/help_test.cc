@@ -69,7 +69,7 @@ TEST(BadUsage, IsOneLineWithTheOptionAndAHint) {
       {{}, "subcommand"},
       {{"fly"}, "fly"},
       {{"run", "--no-such-option"}, "--no-such-option"},
-      {{"run", "-p", "x"}, "--model"},
+      {{"verify", "-p", "x"}, "--model"},
       {{"run", "-m", "x"}, "-p"},
       {{"run", "-m", "x", "-p", "y", "--input", "z"}, "--input"},
       {{"run", "-m", "x", "-p", "y", "--draw-boxes", "o.png"}, "exactly one --image"},

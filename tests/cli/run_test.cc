@@ -33,6 +33,29 @@ TEST(Run, StreamsTheAnswerThatJsonHolds) {
   EXPECT_GT(result["prompt_tokens"], 0);
 }
 
+TEST(Run, WithoutAModelTheDemoModelAnswersAndIsNamed) {
+  const std::string picture = QWEN3VL_SOURCE_DIR "/models/demo/pictures/one.png";
+  const Outcome o = RunCommand({"run", "--image", picture, "-p", "Describe the picture."});
+  ASSERT_EQ(o.exit_code, 0) << o;
+  EXPECT_EQ(o.out, "a white square, a red square, a purple square and a yellow digit 5\n");
+  EXPECT_THAT(o.err, HasSubstr("using the demo model"));
+}
+
+TEST(Run, DrawsTheBoxesOfTheAnswer) {
+  const TempDir folder;
+  const std::string picture = QWEN3VL_SOURCE_DIR "/models/demo/pictures/one.png",
+                    out = folder.File("boxes.png");
+  const Outcome found =
+      RunCommand({"run", "--image", picture, "-p", "Where is the red square?", "--draw-boxes", out});
+  ASSERT_EQ(found.exit_code, 0) << found;
+  EXPECT_THAT(found.err, HasSubstr("boxes.png: 1 box: red square"));
+  EXPECT_EQ(ReadFile(out).substr(1, 3), "PNG");
+  const Outcome none =
+      RunCommand({"run", "--image", picture, "-p", "How many objects are there?", "--draw-boxes", out});
+  EXPECT_EQ(none.exit_code, 1) << none;
+  EXPECT_THAT(none.err, HasSubstr("no box"));
+}
+
 TEST(Run, SaysBeforehandWhatItWillDo) {
   const Outcome o = RunCommand(Question({"--image", TinyPicture(), "-p", "What is this?", "--tile", "64"}));
   ASSERT_EQ(o.exit_code, 0) << o;

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "qwen3vl/cli/command.h"
+#include "qwen3vl/cli/demo_model.h"
 #include "qwen3vl/cli/engine.h"
 #include "qwen3vl/cli/input.h"
 #include "qwen3vl/cli/interrupt.h"
@@ -14,7 +15,9 @@ namespace qwen3vl::cli {
 namespace {
 
 constexpr const char* kFooter =
-    R"(Every line is a turn; a line that ends in \ goes on in the next one. Lines that begin with / are commands:
+    R"(Without -m the demo model answers, which comes along and knows simple drawn scenes.
+
+Every line is a turn; a line that ends in \ goes on in the next one. Lines that begin with / are commands:
   /image FILE   a picture for the next question    /clear   forget the conversation
   /video DIR    a clip for the next question       /help    list these
   /quit         leave (as Ctrl-D does)
@@ -186,8 +189,9 @@ ExitCode Talk(Conversation& conversation, Console& console) {
   return kDone;
 }
 
-ExitCode Chat(const ChatState& state, Console& console) {
+ExitCode Chat(ChatState& state, Console& console) {
   console.verbose = state.common.verbose;
+  ChooseModel(state.common, console);
   Engine engine = StartEngine(state.common, {}, console);
   if (!engine.model.info().has_tokenizer)
     throw Failure(kBadFile, state.common.model + ": the model came without a tokenizer, so it cannot chat");
@@ -202,7 +206,7 @@ ExitCode Chat(const ChatState& state, Console& console) {
 Command AddChat(CLI::App& root) {
   const auto state = std::make_shared<ChatState>();
   CLI::App* app = root.add_subcommand("chat", "Talks with the model, turn by turn");
-  AddModelOptions(*app, state->common);
+  AddModelOptions(*app, state->common, /*model_required=*/false);
   app->add_option("--system", state->system, "system message before the first turn")->type_name("TEXT");
   AddPictureOptions(*app, state->media);
   AddGenerateOptions(*app, state->generate);

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "qwen3vl/cli/command.h"
+#include "qwen3vl/cli/demo_model.h"
 #include "qwen3vl/cli/input.h"
 #include "qwen3vl/cli/interrupt.h"
 #include "qwen3vl/cli/save_boxes.h"
@@ -13,7 +14,9 @@ namespace qwen3vl::cli {
 namespace {
 
 constexpr const char* kFooter =
-    R"(Pictures and clips come in the order given, before the text. The answer is streamed to stdout; what will
+    R"(Without -m the demo model answers, which comes along and knows simple drawn scenes.
+
+Pictures and clips come in the order given, before the text. The answer is streamed to stdout; what will
 run and how fast it ran goes to stderr. Ctrl-C stops at once and keeps the text so far (exit code 130).
 
 --input LIST.jsonl answers many questions with the model loaded once. A line of the list:
@@ -22,6 +25,7 @@ where id, images and video may be missing, and video may be a list of frame file
 of result, with "error" instead of "text" where it failed; then the exit code is 1.
 
 Examples:
+  qwen3vl run --image models/demo/pictures/one.png -p "Describe the picture."
   qwen3vl run -m model.gguf --image cat.jpg -p "What is this?"
   qwen3vl run -m model.gguf --image a.png --image b.png -p "What differs?" -n 200 --temp 0
   qwen3vl run -m model.gguf --image a.png -p "Where is the cat? Answer with a box." --draw-boxes boxes.png
@@ -78,7 +82,7 @@ ExitCode RunOnce(const RunState& state, Console& console) {
   return reply.finish == FinishReason::kCancelled ? kInterrupted : kDone;
 }
 
-ExitCode Run(const RunState& state, Console& console) {
+ExitCode Run(RunState& state, Console& console) {
   console.verbose = state.common.verbose;
   if (state.prompt.has_value() == state.list_path.has_value())
     throw CLI::ValidationError(state.prompt ? "-p and --input exclude each other"
@@ -86,6 +90,7 @@ ExitCode Run(const RunState& state, Console& console) {
   if (state.list_path && (!state.media.Items().empty() || state.boxes_path))
     throw CLI::ValidationError(
         "--input excludes --image, --video and --draw-boxes: its lines name the pictures");
+  ChooseModel(state.common, console);
   if (!state.list_path) return RunOnce(state, console);
   return RunList(state, console);
 }
@@ -105,7 +110,7 @@ Command AddRun(CLI::App& root) {
   CLI::App* app = root.add_subcommand("run",
                                       "Answers one question about pictures, clips or text (or a list "
                                       "of questions)");
-  AddModelOptions(*app, state->common);
+  AddModelOptions(*app, state->common, /*model_required=*/false);
   app->add_option("-p,--prompt", state->prompt, "the question; - reads it from stdin")->type_name("TEXT");
   AddMediaOptions(*app, state->media);
   app->add_option("--system", state->system, "system message before the question")->type_name("TEXT");
