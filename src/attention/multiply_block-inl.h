@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "hw/float16.h"
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -67,6 +68,9 @@ HWY_INLINE void AddProducts(FloatVec* HWY_RESTRICT acc, const float* HWY_RESTRIC
   ((acc[I] = hn::MulAdd(hn::Set(FloatTag(), a[I / N * kPanelWidth]), b[I % N], acc[I])), ...);
 }
 
+// Few rows are done sooner than memory delivers B, and the processor's own prefetching stops at page ends.
+constexpr size_t kAheadBytes = 4096;
+
 // Where N vectors of B begin: inside one panel, or panel by panel.
 template <size_t N, class Stored>
 struct Columns {
@@ -78,6 +82,12 @@ struct Columns {
   }
   HWY_INLINE const Stored* Vector(size_t j, size_t k) const {
     return at[j / kPanelVecs] + k * kPanelWidth + j % kPanelVecs * kLanes;
+  }
+  // Asks for what 16 steps read a page further on.
+  HWY_INLINE void PrefetchAhead() const {
+    for (size_t j = 0; j < kPanels; ++j)
+      for (size_t line = 0; line < kPanelWidth * kPanelWidth * sizeof(Stored); line += 64)
+        hwy::Prefetch(reinterpret_cast<const std::byte*>(at[j]) + kAheadBytes + line);
   }
   HWY_INLINE void Advance(size_t k) {
     for (size_t j = 0; j < kPanels; ++j) at[j] += k * kPanelWidth;
@@ -117,6 +127,11 @@ HWY_INLINE void ScaleAndAdd(const FloatVec* acc, float* c, const float* alpha, s
    ...);
 }
 
+inline constexpr size_t kRegisters = kLanes == 16 ? 32 : 16;
+inline constexpr size_t kMaxFewRows = 6;  // rows of a block whose B may be of any format
+inline constexpr size_t kTallRows = kRegisters == 32 ? 12 : 6;  // rows of a block of many
+inline constexpr size_t kMaxBlockVecs = 4;
+
 // M rows, N vectors from vector `vec` on: part of a panel or whole panels.
 template <size_t M, size_t N, class Stored>
 HWY_NOINLINE void RegisterBlock(const Product<Stored>& p, size_t vec) {
@@ -134,6 +149,7 @@ HWY_NOINLINE void RegisterBlock(const Product<Stored>& p, size_t vec) {
     const size_t n = HWY_MIN(kPanelWidth - skip, p.end - at);
     const float* a = piece + skip;
     at += n;
+    if constexpr (M < kTallRows) columns.PrefetchAhead();
 #pragma GCC unroll 4
     for (size_t k = 0; k < n; ++k, ++a, columns.Advance(1)) Step<M>(acc, a, 0, columns, kColumns);
   }
@@ -143,11 +159,6 @@ HWY_NOINLINE void RegisterBlock(const Product<Stored>& p, size_t vec) {
   else
     Store<M, N>(acc, c, kAll);
 }
-
-inline constexpr size_t kRegisters = kLanes == 16 ? 32 : 16;
-inline constexpr size_t kMaxFewRows = 6;  // rows of a block whose B may be of any format
-inline constexpr size_t kTallRows = kRegisters == 32 ? 12 : 6;  // rows of a block of many
-inline constexpr size_t kMaxBlockVecs = 4;
 
 // rows * vecs accumulators, vecs of B and one broadcast fit the registers, in pieces that divide a panel.
 constexpr bool FitsRegisters(size_t rows, size_t vecs) {
