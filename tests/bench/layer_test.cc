@@ -139,7 +139,8 @@ TEST(Layer, WeightsTakeMemoryBySquareAndTiledDoesNot) {
   options.threads = 1;
   const std::vector<Row> rows = Rows(options);
   ASSERT_EQ(rows.size(), 6u);
-  EXPECT_EQ(rows[0].scratch_bytes, rows[3].scratch_bytes);
+  // One thread's, whatever the length: the plan's own bound.
+  for (const size_t tiled : {0, 3}) EXPECT_LE(*rows[tiled].scratch_bytes, size_t{1} << 20);
   EXPECT_LT(*rows[4].scratch_bytes, 2 * *rows[1].scratch_bytes);
   // The weights alone: 12 heads, float32.
   EXPECT_EQ(*rows[2].scratch_bytes - *rows[1].scratch_bytes, 12u * 300 * 300 * 4);

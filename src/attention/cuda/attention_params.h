@@ -23,10 +23,12 @@ struct AttentionParams {
   const unsigned short* v_scales;
   const SeenRange* seen;  // [batch, q_len]
   float* out;             // [batch, q_len, n_heads, D]
-  float* stats;           // [batch, q_len, n_heads, 2]: largest score, sum of 2^(score - largest)
+  float* stats;           // [batch, q_len, n_heads, 2]: largest score (log 2), sum of 2^(score - largest)
   float* partial;         // decode: weighted sums [batch, n_kv_heads, splits, q_len * group, D]
   float* partial_stats;   // decode: [batch, n_kv_heads, splits, q_len * group, 2]
-  float score_factor;     // scale * log2(e): scores are in units of log 2
+  // |scale| * log2(e), applied after the largest score is subtracted: rounding q times it would cost large
+  // scores a digit. q takes the sign, which rounds nothing.
+  float score_factor, q_sign;
   unsigned q_len, kv_len, n_heads, n_kv_heads;
   unsigned splits, split_rows;  // decode: split s takes kv rows s * split_rows .. (s + 1) * split_rows - 1
 };

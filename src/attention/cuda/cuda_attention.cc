@@ -133,7 +133,8 @@ void CudaAttention::Launch(const Inputs& in, const CudaProblem& problem, const K
   address(p.partial, at.partial);
   address(p.partial_stats, at.partial_stats);
   const double scale = in.scale != 0 ? in.scale : 1 / std::sqrt(static_cast<double>(s.head_dim));
-  p.score_factor = static_cast<float>(scale * std::numbers::log2e);
+  p.score_factor = static_cast<float>(std::abs(scale) * std::numbers::log2e);
+  p.q_sign = scale < 0 ? -1.0f : 1.0f;
   p.q_len = static_cast<unsigned>(s.q_len);
   p.kv_len = static_cast<unsigned>(s.kv_len);
   p.n_heads = static_cast<unsigned>(s.n_heads);

@@ -55,7 +55,7 @@ QWEN3VL_DEVICE float Dot8(const Float8& a, const Float8& b) {
 // The block's rows as a thread knows them. Rows past the end repeat the last one.
 template <class S>
 struct DecodeRows {
-  Float8 q[S::kRows];   // the thread's 8 columns, times the score factor
+  Float8 q[S::kRows];   // the thread's 8 columns, with the sign of the scale
   SeenRange own;        // of row lane % kRows
   unsigned begin, end;  // what any of the rows sees
 };
@@ -64,7 +64,7 @@ template <class S, int kDim>
 QWEN3VL_DEVICE DecodeRows<S> LoadRows(const AttentionParams& p, unsigned first_row, unsigned lane) {
   const unsigned group = p.n_heads / p.n_kv_heads, n_rows = p.q_len * group;
   const unsigned unit = lane < S::kUnits ? lane : S::kUnits - 1;
-  const float factor = lane < S::kUnits ? p.score_factor : 0.0f;
+  const float factor = lane < S::kUnits ? p.q_sign : 0.0f;
   DecodeRows<S> rows{};
   QWEN3VL_UNROLL
   for (int i = 0; i < S::kRows; ++i) {
@@ -90,14 +90,14 @@ struct DecodeSums {
   float row_max, row_sum;  // of row lane % kRows; row_sum of the lane's own keys
 
   // Takes in kKeys keys. `score`: of key lane / kRows and row lane % kRows.
-  QWEN3VL_DEVICE void Add(float score, const Float8 (&values)[S::kKeys], unsigned group_lane) {
+  QWEN3VL_DEVICE void Add(float score, float factor, const Float8 (&values)[S::kKeys], unsigned group_lane) {
     float new_max = Max(row_max, score);
     QWEN3VL_UNROLL
     for (unsigned mask = S::kLanes / 2; mask >= S::kRows; mask /= 2)
       new_max = Max(new_max, ShuffleXor(new_max, mask));
     // Nothing seen so far: any finite value will do, and gives no inf - inf.
     const float base = new_max == NegativeInfinity() ? 0.0f : new_max;
-    const float correction = Exp2(row_max - base), weight = Exp2(score - base);
+    const float correction = Exp2((row_max - base) * factor), weight = Exp2((score - base) * factor);
     row_max = new_max;
     row_sum = Fma(row_sum, correction, weight);
     QWEN3VL_UNROLL
@@ -117,11 +117,11 @@ struct DecodeSums {
     }
   }
 
-  QWEN3VL_DEVICE void Store(unsigned group, unsigned lane, typename S::Shared& shared) {
+  QWEN3VL_DEVICE void Store(unsigned group, unsigned lane, float factor, typename S::Shared& shared) {
     QWEN3VL_UNROLL
     for (unsigned mask = S::kLanes / 2; mask >= S::kRows; mask /= 2) row_sum += ShuffleXor(row_sum, mask);
     if (lane < S::kRows) {
-      shared.row_max[group][lane] = row_max;
+      shared.row_max[group][lane] = row_max * factor;
       shared.row_sum[group][lane] = row_sum;
     }
     if (lane >= S::kUnits) return;
@@ -200,9 +200,9 @@ QWEN3VL_DEVICE void Decode(const AttentionParams& p) {
     float score = SumTransposed<S::kLanes / 2>(scores);
     const unsigned key = turn + lane / S::kRows * S::kGroups + group;
     if (key < rows.own.begin || key >= rows.own.end || key >= end) score = NegativeInfinity();
-    sums.Add(score, values, group_lane);
+    sums.Add(score, p.score_factor, values, group_lane);
   }
-  sums.Store(group, lane, shared);
+  sums.Store(group, lane, p.score_factor, shared);
   Barrier();
   JoinGroups<S, kDim>(p, shared, split, first_row);
 }

@@ -85,7 +85,7 @@ QWEN3VL_DEVICE void DescribeRows(const AttentionParams& p, unsigned first_row, u
   }
 }
 
-// Columns first .. first + kSlice - 1 of the block's q rows, times the score factor.
+// Columns first .. first + kSlice - 1 of the block's q rows, with the sign of the scale.
 template <class S, int kDim>
 QWEN3VL_DEVICE void FillQ(const AttentionParams& p, const float* q, unsigned first,
                           typename S::Shared& shared) {
@@ -98,7 +98,7 @@ QWEN3VL_DEVICE void FillQ(const AttentionParams& p, const float* q, unsigned fir
     const unsigned long long at =
         static_cast<unsigned long long>(shared.q_row[row]) * kDim + first + unit * 4;
     Float4 x = *reinterpret_cast<const Float4*>(q + at);
-    x.x *= p.score_factor, x.y *= p.score_factor, x.z *= p.score_factor, x.w *= p.score_factor;
+    x.x *= p.q_sign, x.y *= p.q_sign, x.z *= p.q_sign, x.w *= p.q_sign;
     *reinterpret_cast<Float4*>(&shared.scores.q[row * S::kPitch + unit * 4]) = x;
   }
 }
@@ -163,7 +163,7 @@ QWEN3VL_DEVICE void HideScores(const typename S::Shared& shared, unsigned tile_b
 
 // The 16 key threads of a row agree on its new maximum; scores become weights, earlier sums are corrected.
 template <class S>
-QWEN3VL_DEVICE void UpdateSoftmax(typename S::Registers& r) {
+QWEN3VL_DEVICE void UpdateSoftmax(float factor, typename S::Registers& r) {
   QWEN3VL_UNROLL
   for (int i = 0; i < S::kThreadRows; ++i) {
     float row_max = r.row_max[i];
@@ -173,11 +173,11 @@ QWEN3VL_DEVICE void UpdateSoftmax(typename S::Registers& r) {
     for (unsigned mask = 8; mask > 0; mask /= 2) row_max = Max(row_max, ShuffleXor(row_max, mask));
     // Nothing seen so far: any finite value will do, and gives no inf - inf.
     const float base = row_max == NegativeInfinity() ? 0.0f : row_max;
-    const float correction = Exp2(r.row_max[i] - base);
+    const float correction = Exp2((r.row_max[i] - base) * factor);
     r.row_max[i] = row_max;
     float sum = r.row_sum[i] * correction;
     QWEN3VL_UNROLL
-    for (int j = 0; j < S::kThreadKeys; ++j) sum += r.scores[i][j] = Exp2(r.scores[i][j] - base);
+    for (int j = 0; j < S::kThreadKeys; ++j) sum += r.scores[i][j] = Exp2((r.scores[i][j] - base) * factor);
     r.row_sum[i] = sum;
     QWEN3VL_UNROLL
     for (int c = 0; c < S::kThreadCols; ++c) r.acc[i][c] *= correction;
@@ -242,7 +242,7 @@ QWEN3VL_DEVICE void WriteRows(const AttentionParams& p, unsigned first_row, unsi
     if constexpr (S::kTail)
       if (64 * S::kQuads + column < kDim) out[64 * S::kQuads + column] = r.acc[i][4 * S::kQuads] * inverse;
     if (column == 0) {
-      p.stats[row * 2] = r.row_max[i];
+      p.stats[row * 2] = r.row_max[i] * p.score_factor;
       p.stats[row * 2 + 1] = sum;
     }
   }
@@ -286,7 +286,7 @@ QWEN3VL_DEVICE void Prefill(const AttentionParams& p) {
       AddScores<S>(shared, r);
     }
     if (tile < last.begin || tile + kTile > first.end) HideScores<S>(shared, tile, r);
-    UpdateSoftmax<S>(r);
+    UpdateSoftmax<S>(p.score_factor, r);
     QWEN3VL_UNROLL
     for (int slice = 0; slice < kTile / S::kKeySlice; ++slice) {
       Barrier();
