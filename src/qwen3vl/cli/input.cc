@@ -98,8 +98,8 @@ LineReader::Result LineReader::Next(std::string& line) {
       if (line.ends_with('\r')) line.pop_back();
       return Result::kLine;
     }
+    if (Interrupted()) return Result::kInterrupted;  // it came before the end of input did
     if (ended_) return Result::kEnd;
-    if (Interrupted()) return Result::kInterrupted;
     char block[4096];
     const ssize_t n = read(STDIN_FILENO, block, sizeof block);
     if (n > 0) {
