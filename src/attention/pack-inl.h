@@ -31,12 +31,6 @@ void ConvertRun(const Stored* from, size_t n, float* HWY_RESTRICT to) {
   for (size_t i = 0; i < n; i += kLanes) hn::StoreU(LoadFloats(from + i), FloatTag(), to + i);
 }
 
-HWY_INLINE FloatVec LoadInt8(const int8_t* p) {
-  const hn::Rebind<int8_t, FloatTag> bytes;
-  const hn::RebindToSigned<FloatTag> ints;
-  return hn::ConvertTo(FloatTag(), hn::PromoteTo(ints, hn::LoadU(bytes, p)));
-}
-
 HWY_INLINE const hw::F16* AsF16(const uint16_t* bits) { return reinterpret_cast<const hw::F16*>(bits); }
 
 // A q8_0 key panel [head_dim][16] with scales [head_dim / 32][16].
@@ -47,7 +41,7 @@ HWY_INLINE void DequantizePanel(const int8_t* from, const uint16_t* scales, size
       const FloatVec scale = LoadFloats(AsF16(scales + block * kPanelRows + lane));
       for (size_t d = block * 32; d < block * 32 + 32; ++d) {
         const size_t at = d * kPanelRows + lane;
-        hn::StoreU(hn::Mul(LoadInt8(from + at), scale), FloatTag(), to + at);
+        hn::StoreU(hn::Mul(LoadFloats(from + at), scale), FloatTag(), to + at);
       }
     }
 }
@@ -58,7 +52,7 @@ HWY_INLINE void DequantizeStrip(const int8_t* from, const uint16_t* scales, size
   for (size_t i = 0; i < n; ++i) {
     const FloatVec scale = hn::Set(FloatTag(), hw::ToFloat(hw::F16{scales[i]}));
     for (size_t lane = 0; lane < kStripCols; lane += kLanes)
-      hn::StoreU(hn::Mul(LoadInt8(from + i * kStripCols + lane), scale), FloatTag(),
+      hn::StoreU(hn::Mul(LoadFloats(from + i * kStripCols + lane), scale), FloatTag(),
                  to + i * kStripCols + lane);
   }
 }

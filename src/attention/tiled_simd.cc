@@ -32,7 +32,8 @@ constexpr size_t kPaddedBlock = DivideUp(kRowBlock, kLanes) * kLanes;  // rows o
 // panels, and what the tallest register block takes at once.
 constexpr size_t kSharedVecs = kPanelVecs > 2 ? kPanelVecs : 2;
 
-constexpr size_t kRowsAhead = 8;  // rows of q and of the result that are asked for in advance
+constexpr size_t kScaleBlock = 32;  // values of a row that share a scale in q8_0
+constexpr size_t kRowsAhead = 8;    // rows of q and of the result that are asked for in advance
 
 HWY_INLINE void Prefetch(const void* p) { __builtin_prefetch(p); }
 HWY_INLINE void PrefetchForWriting(void* p) { __builtin_prefetch(p, /*rw=*/1); }
@@ -43,15 +44,17 @@ HWY_INLINE void PrefetchFar(const void* p) { __builtin_prefetch(p, /*rw=*/0, /*l
 constexpr size_t BlockRows(size_t rows) {
   return rows <= 3 * kMaxFewRows ? DivideUp(rows, DivideUp(rows, kMaxFewRows)) : kTallRows;
 }
-// B of both products for one tile, as typed pointers: exactly one of the three is set.
+// B of both products for one tile, as typed pointers: exactly one of the four is set.
 struct Operand {
   const float* f32 = nullptr;
   const hw::F16* f16 = nullptr;
   const hw::BF16* bf16 = nullptr;
-  size_t stride = 0;  // elements from panel to panel, or from strip to strip
+  const int8_t* q8 = nullptr;
+  const hw::F16* scales = nullptr;  // of q8, as KvCacheLayer has them
+  size_t stride = 0;                // elements from panel to panel, or from strip to strip
 
   template <class Fn>
-  void Visit(const Fn& fn) const {
+  void VisitFloats(const Fn& fn) const {
     if (f32) return fn(f32);
     if (f16) return fn(f16);
     fn(bf16);
@@ -223,6 +226,9 @@ class TaskRun {
       b.f16 = reinterpret_cast<const hw::F16*>(kv.k) + first_panel * panel;
     } else if (kv.is_cache && few_rows && kv.k_format == hw::Format::kBF16) {
       b.bf16 = reinterpret_cast<const hw::BF16*>(kv.k) + first_panel * panel;
+    } else if (kv.is_cache && few_rows) {
+      b.q8 = reinterpret_cast<const int8_t*>(kv.k) + first_panel * panel;
+      b.scales = AsF16(kv.k_scales) + first_panel * panel / kScaleBlock;
     } else {
       float* to = Floats(bits_.k);
       b.f32 = to;
@@ -249,6 +255,9 @@ class TaskRun {
       b.f16 = reinterpret_cast<const hw::F16*>(kv.v) + first * kStripCols;
     } else if (kv.is_cache && few_rows && kv.v_format == hw::Format::kBF16) {
       b.bf16 = reinterpret_cast<const hw::BF16*>(kv.v) + first * kStripCols;
+    } else if (kv.is_cache && few_rows) {
+      b.q8 = reinterpret_cast<const int8_t*>(kv.v) + first * kStripCols;
+      b.scales = AsF16(kv.v_scales) + first;
     } else {
       b.f32 = Floats(bits_.v);
       b.stride = task_.tile * kStripCols;
@@ -263,9 +272,15 @@ class TaskRun {
 
   void RunGroup(std::span<Work> group, size_t first, const Operand& k, const Operand& v,
                 KvRange ahead) const {
-    k.Visit([&](const auto* panels) { Scores(group, panels, k.stride, ahead); });
+    if (k.q8)
+      for (const Work& w : group) ScoresOfWholeNumbers(w, k);
+    else
+      k.VisitFloats([&](const auto* panels) { Scores(group, panels, k.stride, ahead); });
     for (Work& w : group) Softmax(w, first);
-    v.Visit([&](const auto* strips) { AddWeighted(group, strips, v.stride); });
+    if (v.q8)
+      for (const Work& w : group) AddWeightedWholeNumbers(w, v);
+    else
+      v.VisitFloats([&](const auto* strips) { AddWeighted(group, strips, v.stride); });
   }
 
   // Vectors that all blocks of a group take before the next ones.
@@ -309,6 +324,39 @@ class TaskRun {
         p.alpha = w.alpha;
         Multiply(p, height_, vec, HWY_MIN(n_vecs, vec + step));
       }
+  }
+
+  // Scores against q8_0 keys as they are stored: a scale is applied to the sum over its 32 dimensions.
+  void ScoresOfWholeNumbers(const Work& w, const Operand& k) const {
+    Product<int8_t> p{Q(w.block), 0, 0, k.q8, k.stride, w.scores, nullptr};
+    p.scales_stride = k.stride / kScaleBlock;
+    const KvRange panels = PanelsOf(w);
+    for (size_t panel = panels.begin; panel < panels.end; ++panel) {
+      for (size_t d = 0; d < head_dim_; d += kScaleBlock) {
+        p.begin = d;
+        p.end = d + kScaleBlock;
+        p.column_scales = k.scales + d / kScaleBlock * kPanelRows;
+        Multiply(p, height_, panel * kPanelVecs, (panel + 1) * kPanelVecs);
+      }
+    }
+  }
+
+  // The weighted sum of q8_0 values as they are stored: the scales of 32 dimensions go into the weights.
+  void AddWeightedWholeNumbers(const Work& w, const Operand& v) const {
+    float* scaled = Floats(bits_.k);  // whole numbers leave it free
+    Product<int8_t> p{scaled, w.seen.begin, w.seen.end, v.q8, v.stride, Acc(w.block), w.alpha};
+    const KvRange panels = PanelsOf(w);
+    for (size_t d = 0; d < head_dim_; d += kScaleBlock) {
+      const hw::F16* scales = v.scales + d / kScaleBlock * task_.kv.padded_length;
+      for (size_t panel = panels.begin; panel < panels.end; ++panel)
+        for (size_t lane = 0; lane < kPanelRows; lane += kLanes) {
+          const FloatVec scale = LoadFloats(scales + panel * kPanelRows + lane);
+          for (size_t r = 0; r < height_; ++r)
+            hn::StoreU(hn::Mul(LoadFloats(Piece(w.scores, r, panel) + lane), scale), FloatTag(),
+                       Piece(scaled, r, panel) + lane);
+        }
+      Multiply(p, height_, d / kLanes, (d + kScaleBlock) / kLanes);
+    }
   }
 
   static KvRange PanelsOf(const Work& w) {
