@@ -28,7 +28,7 @@ endfunction()
 # Sets `out` to whether that command line, with a small kernel and an output at its end, makes PTX.
 function(qwen3vl_makes_ptx out)
   file(WRITE ${qwen3vl_device_dir}/probe.cu [=[
-#include "attention/cuda/dialect.cuh"
+#include "hw/device_dialect.cuh"
 QWEN3VL_KERNEL(128, 1) probe(float* x) { x[qwen3vl::gpu::ThreadIndex()] = qwen3vl::gpu::ShuffleXor(1.0f, 1); }
 ]=])
   execute_process(COMMAND ${ARGN} ${qwen3vl_device_dir}/probe.cu -o ${qwen3vl_device_dir}/probe.ptx
@@ -47,27 +47,6 @@ function(qwen3vl_compiler_version out name compiler)
   set(${out} "${name} ${CMAKE_MATCH_2}" PARENT_SCOPE)
 endfunction()
 
-# The modules of one compute capability: a rule for each, and its place in the lists of the table.
-function(qwen3vl_device_modules compute tiles)
-  set(sources ${PROJECT_SOURCE_DIR}/src/attention/cuda)
-  foreach(module 64,F32 64,F16 64,Q8_0 72,F32 72,F16 80,F32 80,F16 128,F32 128,F16 128,Q8_0)
-    string(REPLACE "," ";" parts ${module})
-    list(GET parts 0 head_dim)
-    list(GET parts 1 format)
-    set(ptx ${qwen3vl_device_dir}/attention_${head_dim}_${format}_${compute}.ptx)
-    add_custom_command(OUTPUT ${ptx}
-      COMMAND ${ARGN} -DQWEN3VL_HEAD_DIM=${head_dim} -DQWEN3VL_KV=${format} ${tiles} ${sources}/attention.cu -o ${ptx}
-      DEPENDS ${sources}/attention.cu ${sources}/attention_params.h ${sources}/decode.cuh ${sources}/dialect.cuh
-        ${sources}/kv_rows.cuh ${sources}/prefill.cuh
-      COMMENT "Compiling attention_${head_dim}_${format} for compute capability ${compute}"
-      VERBATIM)
-    list(APPEND qwen3vl_device_ptx ${ptx})
-  endforeach()
-  set(qwen3vl_device_ptx ${qwen3vl_device_ptx} PARENT_SCOPE)
-endfunction()
-
-set(qwen3vl_device_ptx "")
-set(qwen3vl_device_text "")
 # Products and sums are contracted where the source says so and nowhere else: the tests compare bit by bit.
 set(flags -I${PROJECT_SOURCE_DIR}/src -std=c++17 -O3)
 set(clang_flags -x cuda --cuda-device-only --cuda-gpu-arch=sm_61 -nocudainc -nocudalib --cuda-path=/nonexistent
@@ -76,44 +55,73 @@ set(nvcc_flags -ptx -fmad=false ${flags})
 qwen3vl_device_compiler(clang QWEN3VL_DEVICE_CLANG clang++ clang++-19 clang++-18 clang++-17 clang++-16 clang++-15 clang++-14)
 qwen3vl_device_compiler(nvcc QWEN3VL_DEVICE_NVCC nvcc)
 
-# The newest compute capability first: the loader takes the first module that runs.
+# The command line for each compute capability, or nothing.
+set(qwen3vl_device_75 "")
+set(qwen3vl_device_61 "")
+set(qwen3vl_device_text "")
+if(clang)
+  qwen3vl_compiler_version(version clang ${clang})
+  qwen3vl_makes_ptx(works ${clang} ${clang_flags})
+  if(works)
+    set(qwen3vl_device_61 ${clang} ${clang_flags})
+  endif()
+endif()
+if(nvcc AND NOT qwen3vl_device_61)
+  qwen3vl_compiler_version(version nvcc ${nvcc})
+  qwen3vl_makes_ptx(works ${nvcc} -arch=compute_61 ${nvcc_flags})
+  if(works)
+    set(qwen3vl_device_61 ${nvcc} -arch=compute_61 ${nvcc_flags})
+  endif()
+endif()
+if(qwen3vl_device_61)
+  list(APPEND qwen3vl_device_text "compute capability 6.1 (${version})")
+endif()
 if(nvcc)
   qwen3vl_compiler_version(version nvcc ${nvcc})
   qwen3vl_makes_ptx(works ${nvcc} -arch=compute_75 ${nvcc_flags})
   if(works)
-    qwen3vl_device_modules(75 -DQWEN3VL_TILE_256_ONLY ${nvcc} -arch=compute_75 ${nvcc_flags})
+    set(qwen3vl_device_75 ${nvcc} -arch=compute_75 ${nvcc_flags} -DQWEN3VL_TILE_256_ONLY)
     list(APPEND qwen3vl_device_text "compute capability 7.5 (${version})")
   endif()
 endif()
-set(made_61 FALSE)
-if(clang)
-  qwen3vl_compiler_version(version clang ${clang})
-  qwen3vl_makes_ptx(made_61 ${clang} ${clang_flags})
-  if(made_61)
-    qwen3vl_device_modules(61 "" ${clang} ${clang_flags})
-  endif()
-endif()
-if(nvcc AND NOT made_61)
-  qwen3vl_compiler_version(version nvcc ${nvcc})
-  qwen3vl_makes_ptx(made_61 ${nvcc} -arch=compute_61 ${nvcc_flags})
-  if(made_61)
-    qwen3vl_device_modules(61 "" ${nvcc} -arch=compute_61 ${nvcc_flags})
-  endif()
-endif()
-if(made_61)
-  list(APPEND qwen3vl_device_text "compute capability 6.1 (${version})")
-endif()
-list(REVERSE qwen3vl_device_text)
 list(JOIN qwen3vl_device_text ", " qwen3vl_device_text)
 if(NOT qwen3vl_device_text)
   set(qwen3vl_device_text "none (no compiler for it was found when this was built)")
 endif()
 message(STATUS "GPU code: ${qwen3vl_device_text}")
 
-set(qwen3vl_device_table ${qwen3vl_device_dir}/device_code.cc)
-add_custom_command(OUTPUT ${qwen3vl_device_table}
-  COMMAND ${CMAKE_COMMAND} -D "PTX_FILES=${qwen3vl_device_ptx}" -D "TEXT=${qwen3vl_device_text}"
-    -D OUTPUT=${qwen3vl_device_table} -P ${CMAKE_CURRENT_LIST_DIR}/embed_ptx.cmake
-  DEPENDS ${qwen3vl_device_ptx} ${CMAKE_CURRENT_LIST_DIR}/embed_ptx.cmake
-  COMMENT "Embedding the GPU code"
-  VERBATIM)
+# qwen3vl_embed_device_code(OUT FOLDER f HEADERS file... MODULES "NAME SOURCE FLAG..."...): rules that compile each module
+# of src/f for each compute capability and write the table f/device_code.h declares; sets OUT to its file. The newest
+# compute capability comes first: the loader takes the first module that runs.
+function(qwen3vl_embed_device_code out)
+  cmake_parse_arguments(PARSE_ARGV 1 embed "" "FOLDER;NAMESPACE" "HEADERS;MODULES")
+  set(sources ${PROJECT_SOURCE_DIR}/src/${embed_FOLDER})
+  list(TRANSFORM embed_HEADERS PREPEND ${PROJECT_SOURCE_DIR}/src/)
+  set(files "")
+  foreach(compute 75 61)
+    if(NOT qwen3vl_device_${compute})
+      continue()
+    endif()
+    foreach(module IN LISTS embed_MODULES)
+      separate_arguments(words UNIX_COMMAND ${module})
+      list(POP_FRONT words name source)
+      set(ptx ${qwen3vl_device_dir}/${compute}/${name}.ptx)
+      add_custom_command(OUTPUT ${ptx}
+        COMMAND ${qwen3vl_device_${compute}} ${words} ${sources}/${source} -o ${ptx}
+        DEPENDS ${sources}/${source} ${embed_HEADERS} ${PROJECT_SOURCE_DIR}/src/hw/device_dialect.cuh
+        COMMENT "Compiling ${name} for compute capability ${compute}"
+        VERBATIM)
+      list(APPEND files ${ptx})
+    endforeach()
+    file(MAKE_DIRECTORY ${qwen3vl_device_dir}/${compute})
+  endforeach()
+  string(REPLACE "/" "_" table ${embed_FOLDER})
+  set(table ${qwen3vl_device_dir}/${table}.cc)
+  add_custom_command(OUTPUT ${table}
+    COMMAND ${CMAKE_COMMAND} -D "PTX_FILES=${files}" -D FOLDER=${embed_FOLDER} -D NAMESPACE=${embed_NAMESPACE}
+      -D OUTPUT=${table} -P ${PROJECT_SOURCE_DIR}/cmake/embed_ptx.cmake
+    DEPENDS ${files} ${PROJECT_SOURCE_DIR}/cmake/embed_ptx.cmake
+    COMMENT "Embedding the GPU code of ${embed_FOLDER}"
+    VERBATIM)
+  set(${out} ${table} PARENT_SCOPE)
+endfunction()

@@ -129,14 +129,16 @@ CudaDevice::CudaDevice(const std::string& driver_library) : info_(ChooseDevice(L
   context_ = std::make_shared<const CudaContext>(LoadCudaDriver(driver_library), info_.ordinal);
 }
 
-void CudaDevice::Run(CudaHandle function, CudaGrid grid, unsigned threads, const void* parameters,
-                     const std::string& name) const {
-  const CudaDriver& driver = context_->driver();
+void CudaDevice::Start(CudaHandle function, CudaGrid grid, unsigned threads, const void* parameters,
+                       const std::string& name) const {
   void* pointers[] = {const_cast<void*>(parameters)};
-  context_->Check(
-      driver.LaunchKernel(function, grid.x, grid.y, grid.z, threads, 1, 1, 0, nullptr, pointers, nullptr),
-      "launch of " + name);
-  context_->Check(driver.CtxSynchronize(), "run of " + name);
+  context_->Check(context_->driver().LaunchKernel(function, grid.x, grid.y, grid.z, threads, 1, 1, 0, nullptr,
+                                                  pointers, nullptr),
+                  "launch of " + name);
+}
+
+void CudaDevice::Wait(const std::string& what) const {
+  context_->Check(context_->driver().CtxSynchronize(), "run of " + what);
 }
 
 }  // namespace qwen3vl::hw

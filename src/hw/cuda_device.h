@@ -81,9 +81,11 @@ class CudaDevice {
 
   const GpuInfo& info() const { return info_; }
   const std::shared_ptr<const CudaContext>& context() const { return context_; }
-  // Starts `function` with one struct as its parameter, and waits for it.
-  void Run(CudaHandle function, CudaGrid grid, unsigned threads, const void* parameters,
-           const std::string& name) const;
+  // Starts `function` with one struct as its parameter, after all that was started before.
+  void Start(CudaHandle function, CudaGrid grid, unsigned threads, const void* parameters,
+             const std::string& name) const;
+  // Waits for all that was started; `what` was it, for the error: "attention".
+  void Wait(const std::string& what) const;
 
  private:
   GpuInfo info_;

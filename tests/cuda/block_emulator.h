@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs device code on the CPU: the third dialect of attention/cuda/dialect.cuh. Every CUDA thread is a fiber
+// Runs device code on the CPU: the third dialect of hw/device_dialect.cuh. Every CUDA thread is a fiber
 // that runs until it meets a barrier or a shuffle. A warp goes on when its 32 lanes wait in the same shuffle
 // (told apart by source line), a block when all threads wait at the same barrier; anything else is an error.
 // No two threads run in lockstep, so code that counts on that fails. Shared memory is filled with NaN before

@@ -29,9 +29,8 @@ class DeviceCodeTest : public testing::Test {
   }
 };
 
-std::string NameOf(const DeviceCode& code) {
-  return "compute " + std::to_string(code.compute) + ", head_dim " + std::to_string(code.head_dim) +
-         ", format " + std::to_string(static_cast<unsigned>(code.format));
+std::string NameOf(const hw::DeviceCode& code) {
+  return std::string(code.module) + " for compute capability " + std::to_string(code.compute);
 }
 
 std::set<std::string> EntryPoints(const std::string& ptx) {
@@ -44,7 +43,7 @@ std::set<std::string> EntryPoints(const std::string& ptx) {
 TEST_F(DeviceCodeTest, EveryModuleIsThereOnceForEachComputeCapability) {
   std::set<unsigned> computes;
   std::set<std::string> modules;
-  for (const DeviceCode& code : EmbeddedDeviceCode()) {
+  for (const hw::DeviceCode& code : EmbeddedDeviceCode()) {
     computes.insert(code.compute);
     EXPECT_TRUE(modules.insert(NameOf(code)).second) << NameOf(code) << " twice";
   }
@@ -52,19 +51,18 @@ TEST_F(DeviceCodeTest, EveryModuleIsThereOnceForEachComputeCapability) {
 }
 
 TEST_F(DeviceCodeTest, EntryPointsAreTheKernelsThatTheEmulatorTests) {
-  for (const DeviceCode& code : EmbeddedDeviceCode()) {
+  for (const hw::DeviceCode& code : EmbeddedDeviceCode()) {
     SCOPED_TRACE(NameOf(code));
     std::set<std::string> wanted;
     for (const gpu::EmulatedKernel& kernel : gpu::EmulatedKernels())
-      if (kernel.head_dim == code.head_dim && kernel.format == code.format &&
-          (code.compute != 75 || !kernel.name.ends_with("tile128")))
+      if (kernel.module == code.module && (code.compute != 75 || !kernel.name.ends_with("tile128")))
         wanted.insert(kernel.name);
     EXPECT_EQ(EntryPoints(code.ptx), wanted);
   }
 }
 
 TEST_F(DeviceCodeTest, TargetsAreWhatTheTableSays) {
-  for (const DeviceCode& code : EmbeddedDeviceCode())
+  for (const hw::DeviceCode& code : EmbeddedDeviceCode())
     EXPECT_THAT(code.ptx, HasSubstr(".target sm_" + std::to_string(code.compute))) << NameOf(code);
 }
 
@@ -72,14 +70,14 @@ TEST_F(DeviceCodeTest, TargetsAreWhatTheTableSays) {
 TEST_F(DeviceCodeTest, ClangCodeFor61IsPtx60) {
   if (DescribeDeviceCode().find("6.1 (clang") == std::string_view::npos)
     GTEST_SKIP() << "device code: " << DescribeDeviceCode();
-  for (const DeviceCode& code : EmbeddedDeviceCode()) {
+  for (const hw::DeviceCode& code : EmbeddedDeviceCode()) {
     if (code.compute != 61) continue;
     EXPECT_THAT(code.ptx, HasSubstr(".version 6.0\n")) << NameOf(code);
   }
 }
 
 TEST_F(DeviceCodeTest, KeepsEverythingInRegistersAndSharedMemory) {
-  for (const DeviceCode& code : EmbeddedDeviceCode()) {
+  for (const hw::DeviceCode& code : EmbeddedDeviceCode()) {
     SCOPED_TRACE(NameOf(code));
     const std::string ptx = code.ptx;
     EXPECT_THAT(ptx, Not(HasSubstr(".local")));
@@ -101,7 +99,7 @@ TEST_F(DeviceCodeTest, AssemblesWithoutSpills) {
   const std::string ptxas = QWEN3VL_PTXAS;
   if (ptxas.empty()) GTEST_SKIP() << "no ptxas here";
   const test::TempDir dir;
-  for (const DeviceCode& code : EmbeddedDeviceCode()) {
+  for (const hw::DeviceCode& code : EmbeddedDeviceCode()) {
     SCOPED_TRACE(NameOf(code));
     const std::string file = dir.Write("code.ptx", code.ptx);
     FILE* pipe = popen((ptxas + " -arch=sm_75 -v " + file + " -o " + file + ".cubin 2>&1").c_str(), "r");

@@ -13,7 +13,7 @@ template <int kDim, KvFormat kFormat>
 void Add(std::vector<EmulatedKernel>& kernels) {
   const std::string module = std::to_string(kDim) + "_" + kFormatNames[static_cast<unsigned>(kFormat)];
   const auto add = [&](const std::string& name, unsigned threads, void (*run)(const AttentionParams&)) {
-    kernels.push_back({name, kDim, kFormat, threads, run});
+    kernels.push_back({name, "attention_" + module, kDim, kFormat, threads, run});
   };
   add("attention_prefill_" + module + "_tile128", 128, &Prefill<kDim, 128, kFormat>);
   add("attention_prefill_" + module + "_tile256", 256, &Prefill<kDim, 256, kFormat>);

@@ -10,7 +10,8 @@
 namespace qwen3vl::gpu {
 
 struct EmulatedKernel {
-  std::string name;  // of the entry point
+  std::string name;    // of the entry point
+  std::string module;  // "attention_128_F16"
   unsigned head_dim;
   KvFormat format;
   unsigned threads;  // of a block

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "attention/cuda/attention_cuda.h"
+#include "attention/cuda/device_code.h"
 #include "attention/fault.h"
 #include "cuda/fake_device.h"
 #include "support/near.h"
@@ -145,7 +146,7 @@ TEST_P(CudaDeviceLossTest, IsReportedAndLasts) {
 INSTANTIATE_TEST_SUITE_P(
     Faults, CudaDeviceLossTest,
     testing::Values(DeviceFault{"launch", "launch of attention_prefill_64_F32: CUDA error 719"},
-                    DeviceFault{"run", "run of attention_prefill_64_F32: CUDA error 700"},
+                    DeviceFault{"run", "run of attention_64_F32: CUDA error 700"},
                     DeviceFault{"upload", "cuMemcpyHtoD of"}, DeviceFault{"download", "cuMemcpyDtoH of"}),
     [](const auto& param_info) { return std::string(param_info.param.name); });
 

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "attention/cuda/attention_cuda.h"
+#include "attention/cuda/device_code.h"
 #include "attention/row_codec.h"
 #include "cuda/block_emulator.h"
 #include "cuda/fake_device.h"
@@ -56,8 +57,8 @@ std::vector<std::byte> Encode(hw::Format format, const std::vector<float>& value
 class PtxTest : public testing::TestWithParam<PtxCase> {};
 
 TEST_P(PtxTest, IsBitEqualToTheSource) {
-  std::vector<DeviceCode> code;
-  for (const DeviceCode& c : EmbeddedDeviceCode())
+  std::vector<hw::DeviceCode> code;
+  for (const hw::DeviceCode& c : EmbeddedDeviceCode())
     if (c.compute == GetParam().compute) code.push_back(c);
   if (code.empty()) GTEST_SKIP() << "device code: " << DescribeDeviceCode();
   const size_t head_dim = GetParam().head_dim;

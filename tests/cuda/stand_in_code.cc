@@ -8,8 +8,7 @@
 namespace qwen3vl::test {
 namespace {
 
-using attention::DeviceCode;
-using gpu::KvFormat;
+using hw::DeviceCode;
 
 std::string ModuleText(unsigned compute, const std::string& module) {
   std::string text = ".version 6.0\n.target sm_" + std::to_string(compute) + "\n";
@@ -21,21 +20,21 @@ std::string ModuleText(unsigned compute, const std::string& module) {
 
 std::vector<DeviceCode> MakeTable() {
   static std::deque<std::string> texts;
+  static std::deque<std::string> names;
   std::vector<DeviceCode> table;
   for (unsigned compute : {75u, 61u})
-    for (unsigned head_dim : {64u, 72u, 80u, 128u})
-      for (const auto& [format, name] :
-           {std::pair{KvFormat::kF32, "_F32"}, {KvFormat::kF16, "_F16"}, {KvFormat::kQ8_0, "_Q8_0"}}) {
-        if (format == KvFormat::kQ8_0 && head_dim % 32 != 0) continue;
-        texts.push_back(ModuleText(compute, std::to_string(head_dim) + name));
-        table.push_back({compute, head_dim, format, texts.back().c_str()});
-      }
+    for (const char* module : {"64_F32", "64_F16", "64_Q8_0", "72_F32", "72_F16", "80_F32", "80_F16",
+                               "128_F32", "128_F16", "128_Q8_0"}) {
+      texts.push_back(ModuleText(compute, module));
+      names.push_back(std::string("attention_") + module);
+      table.push_back({compute, names.back().c_str(), texts.back().c_str()});
+    }
   return table;
 }
 
 }  // namespace
 
-std::span<const DeviceCode> StandInDeviceCode() {
+std::span<const hw::DeviceCode> StandInDeviceCode() {
   static const std::vector<DeviceCode> table = MakeTable();
   return table;
 }

@@ -5,11 +5,11 @@
 
 #include <span>
 
-#include "attention/cuda/device_code.h"
+#include "hw/device_code.h"
 
 namespace qwen3vl::test {
 
 // All modules for compute capability 7.5 (tile of 256 only, as the build makes them), then all for 6.1.
-std::span<const attention::DeviceCode> StandInDeviceCode();
+std::span<const hw::DeviceCode> StandInDeviceCode();
 
 }  // namespace qwen3vl::test

@@ -12,4 +12,6 @@ PathOutcome AttendCuda(const Inputs& in, const Outputs& out, const Options& opti
   return device.Attend(in, out, options, tile);
 }
 
+std::string_view DescribeDeviceCode() { return QWEN3VL_DEVICE_TEXT; }
+
 }  // namespace qwen3vl::attention

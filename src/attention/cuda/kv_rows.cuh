@@ -3,7 +3,7 @@
 #pragma once
 
 #include "attention/cuda/attention_params.h"
-#include "attention/cuda/dialect.cuh"
+#include "hw/device_dialect.cuh"
 
 namespace qwen3vl::gpu {
 

@@ -12,7 +12,7 @@
 #pragma once
 
 #include "attention/cuda/attention_params.h"
-#include "attention/cuda/dialect.cuh"
+#include "hw/device_dialect.cuh"
 #include "attention/cuda/kv_rows.cuh"
 
 namespace qwen3vl::gpu {
