@@ -28,6 +28,8 @@ void Add(const Preset& preset, const char* phase, const AttentionProblem& proble
   }
 }
 
+}  // namespace
+
 void AddAll() {
   const size_t threads = ThreadsOrDefault(0);
   for (const Preset& preset : Presets()) {
@@ -44,12 +46,4 @@ void AddAll() {
     Add(preset, "decode", decode, 1e-3);
   }
 }
-
-}  // namespace
 }  // namespace qwen3vl::bench
-
-int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  qwen3vl::bench::AddAll();
-  benchmark::RunSpecifiedBenchmarks();
-}

@@ -29,6 +29,8 @@ void Add(const Preset& preset, const LinearProblem& problem) {
            std::move(lazy), exact ? 2e-6 : 2e-2);
 }
 
+}  // namespace
+
 void AddAll() {
   using hw::Format;
   for (const char* name : {"qwen3vl-2b.text", "qwen3vl-4b.text", "qwen3vl-8b.text"}) {
@@ -45,12 +47,4 @@ void AddAll() {
                .threads = ThreadsOrDefault(0)});
   }
 }
-
-}  // namespace
 }  // namespace qwen3vl::bench
-
-int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  qwen3vl::bench::AddAll();
-  benchmark::RunSpecifiedBenchmarks();
-}

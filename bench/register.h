@@ -13,6 +13,9 @@
 
 namespace qwen3vl::bench {
 
+// Registers everything that the program measures; each program has its own.
+void AddAll();
+
 // Registers `variant`; it fails, untimed, when its relative error is over `tolerance`. Counters: GFLOP/s and
 // GB/s by the row's formulas, and the error.
 inline void Register(const std::string& name, Variant variant, double tolerance) {

@@ -5,7 +5,6 @@
 #include "qwen3vl/bench/linear_case.h"
 
 namespace qwen3vl::bench {
-namespace {
 
 void AddAll() {
   const size_t threads = ThreadsOrDefault(0);
@@ -17,12 +16,4 @@ void AddAll() {
     Register("Norm" + rest, MakeNormVariant(preset, n, threads, {}), 1e-6);
   }
 }
-
-}  // namespace
 }  // namespace qwen3vl::bench
-
-int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  qwen3vl::bench::AddAll();
-  benchmark::RunSpecifiedBenchmarks();
-}

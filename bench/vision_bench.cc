@@ -25,6 +25,8 @@ void Add(const Preset& preset, const LinearShape& shape, hw::Format format) {
            std::move(lazy), 2e-6);
 }
 
+}  // namespace
+
 void AddAll() {
   for (const char* name : {"qwen3vl-2b.vision", "qwen3vl-8b.vision"}) {
     const Preset& preset = *FindPresets(name).front();
@@ -33,12 +35,4 @@ void AddAll() {
         Add(preset, shape, format);
   }
 }
-
-}  // namespace
 }  // namespace qwen3vl::bench
-
-int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  qwen3vl::bench::AddAll();
-  benchmark::RunSpecifiedBenchmarks();
-}

@@ -42,22 +42,12 @@ struct ImageState {
 ExitCode BenchModel(ModelState& state, Console& console) {
   if (state.model.prompt_tokens == 0 && state.model.generate_tokens == 0)
     throw CLI::ValidationError("--prompt", "0 and --generate 0 leave nothing to measure");
-  RunBench(state.bench, console,
-           [&](const std::string& isa, const bench::MeasureOptions& how, bench::PeakMeter* peaks,
-               const Sink& sink) {
-             Take(state.common, state.bench, isa, console, state.model);
-             ReadingFiles([&] { bench::RunModel(state.model, how, peaks, sink); });
-           });
+  RunWholeModel(state.common, state.bench, state.model, console, bench::RunModel);
   return kDone;
 }
 
 ExitCode BenchImage(ImageState& state, Console& console) {
-  RunBench(state.bench, console,
-           [&](const std::string& isa, const bench::MeasureOptions& how, bench::PeakMeter* peaks,
-               const Sink& sink) {
-             Take(state.common, state.bench, isa, console, state.image);
-             ReadingFiles([&] { bench::RunImage(state.image, how, peaks, sink); });
-           });
+  RunWholeModel(state.common, state.bench, state.image, console, bench::RunImage);
   return kDone;
 }
 

@@ -17,14 +17,20 @@ SessionOptions SessionFor(const CommonOptions& common, const BenchOptions& bench
 // What repeats a row besides what the row's own command says.
 std::string CommandTail(const CommonOptions& common, const BenchOptions& bench, const std::string& isa);
 
-// Fills in the members that bench::ModelOptionsBench and bench::ImageOptionsBench have in common.
-template <class Options>
-void Take(const CommonOptions& common, const BenchOptions& bench, const std::string& isa, Console& console,
-          Options& options) {
+// Fills in what bench::ModelOptionsBench and bench::ImageOptionsBench have in common, and runs `measure` (
+// bench::RunModel, bench::RunImage) with it once for each instruction set.
+template <class Options, class Measure>
+void RunWholeModel(const CommonOptions& common, BenchOptions& bench, Options& options, Console& console,
+                   const Measure& measure) {
   options.model = common.model;
   options.mmproj = common.mmproj;
-  options.session = SessionFor(common, bench, console);
-  options.command_tail = CommandTail(common, bench, isa);
+  RunBench(bench, console,
+           [&](const std::string& isa, const bench::MeasureOptions& how, bench::PeakMeter* peaks,
+               const Sink& sink) {
+             options.session = SessionFor(common, bench, console);
+             options.command_tail = CommandTail(common, bench, isa);
+             ReadingFiles([&] { measure(options, how, peaks, sink); });
+           });
 }
 
 }  // namespace qwen3vl::cli

@@ -50,12 +50,7 @@ ExitCode SweepLayers(State& state, Console& console) {
 }
 
 ExitCode SweepModel(State& state, Console& console) {
-  RunBench(state.bench, console,
-           [&](const std::string& isa, const bench::MeasureOptions& how, bench::PeakMeter* peaks,
-               const Sink& sink) {
-             Take(state.common, state.bench, isa, console, state.model);
-             ReadingFiles([&] { bench::RunModel(state.model, how, peaks, sink); });
-           });
+  RunWholeModel(state.common, state.bench, state.model, console, bench::RunModel);
   return kDone;
 }
 
