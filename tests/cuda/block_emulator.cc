@@ -50,16 +50,11 @@ class Block {
     shared_.reset();
     shadow_.PublishLaunch();
     for (Fiber& fiber : fibers_) Prepare(fiber);
-    while (!std::ranges::all_of(fibers_, [](const Fiber& f) { return f.state == State::kDone; })) {
-      bool moved = false;
-      for (unsigned t : order_)
-        if (fibers_[t].state == State::kReady) {
-          Resume(t);
-          if (failure_) std::rethrow_exception(failure_);
-          moved = true;
-        }
-      for (unsigned first = 0; first < fibers_.size(); first += kLanes) moved |= ReleaseWarp(first);
-      if (!moved && !ReleaseBlock()) throw std::runtime_error(WhyStuck());
+    try {
+      RunFibers();
+    } catch (...) {
+      Abandon();
+      throw;
     }
     for (Fiber& fiber : fibers_) fiber.shadow.Destroy();
     shadow_.CollectLaunch();
@@ -89,6 +84,30 @@ class Block {
   }
 
  private:
+  struct Abandoned {};  // thrown in a thread that will not be released any more
+
+  void RunFibers() {
+    while (!std::ranges::all_of(fibers_, [](const Fiber& f) { return f.state == State::kDone; })) {
+      bool moved = false;
+      for (unsigned t : order_)
+        if (fibers_[t].state == State::kReady) {
+          Resume(t);
+          if (failure_) std::rethrow_exception(failure_);
+          moved = true;
+        }
+      for (unsigned first = 0; first < fibers_.size(); first += kLanes) moved |= ReleaseWarp(first);
+      if (!moved && !ReleaseBlock()) throw std::runtime_error(WhyStuck());
+    }
+  }
+
+  // Lets the threads that wait somewhere leave the kernel, so that what they own is freed.
+  void Abandon() {
+    abandoned_ = true;
+    for (unsigned t = 0; t < fibers_.size(); ++t)
+      if (fibers_[t].state != State::kDone) Resume(t);
+    for (Fiber& fiber : fibers_) fiber.shadow.Destroy();
+  }
+
   // Makes `fiber` ready to run the kernel from its start.
   void Prepare(Fiber& fiber) {
     fiber.shadow.Create(fiber.stack.get(), kStackBytes);
@@ -121,6 +140,7 @@ class Block {
     fiber.shadow.LeaveTo(shadow_);
     swapcontext(&fiber.context, &scheduler_);
     fiber.shadow.Arrived();
+    if (abandoned_) throw Abandoned{};
     AcquireTag(tag);
   }
 
@@ -189,6 +209,7 @@ class Block {
   SchedulerShadow shadow_;
   unsigned running_ = 0;
   std::exception_ptr failure_;  // what a thread has thrown
+  bool abandoned_ = false;
 };
 
 thread_local Block* current = nullptr;
@@ -198,7 +219,9 @@ void Block::Start() {
   Fiber& fiber = block.fibers_[block.running_];
   fiber.shadow.Begin(block.shadow_);
   try {
-    block.kernel_();
+    if (!block.abandoned_) block.kernel_();
+  } catch (const Abandoned&) {
+    // There is nothing to say: the block has failed already.
   } catch (...) {
     block.failure_ = std::current_exception();
   }
