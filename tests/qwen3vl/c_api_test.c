@@ -63,7 +63,7 @@ static void check_answer(const char* model_path, const char* picture_path) {
   qwen3vl_session_options_init(&options);
   options.threads = 2;
   options.context = 1024;
-  options.kv_type = (qwen3vl_kv_type)9;
+  options.kv_type = 9;
   check(qwen3vl_session_create(model, &options, &session) == QWEN3VL_INVALID_ARGUMENT,
         "an unknown cache type is refused");
   options.kv_type = QWEN3VL_KV_F32;
