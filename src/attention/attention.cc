@@ -83,6 +83,7 @@ AttentionReport Attend(const Inputs& in, const Outputs& out, const Options& opti
     report.used = Path::kCudaTiled;
     PathOutcome outcome = TryCuda(in, out, options, &report.tile);
     if (outcome.cause == FallbackCause::kNone) outcome = CheckNumbers(in, out, options, "cuda");
+    report.scores = outcome.cause == FallbackCause::kNone ? options.gpu_scores : GpuScores::kF32;
     if (outcome.cause == FallbackCause::kNone) return report;
     Note(outcome, report);
   }

@@ -31,6 +31,11 @@ enum class Path { kStandard, kCpuTiled, kCudaTiled };
 enum class PathRequest { kAuto, kStandard, kTiled, kCuda };
 enum class FallbackCause { kNone, kUnsupported, kDevice, kMemory, kNumbers };
 
+// How the GPU computes scores: in fp32, or from q and k rounded to 8 bits in blocks of 32 (keys stored as
+// q8_0 as they are), which older GPUs multiply four times as fast. Softmax and weighted sums are fp32 either
+// way.
+enum class GpuScores { kF32, kInt8 };
+
 std::string_view Name(Path path);            // "standard", "cpu_tiled", "cuda_tiled"
 std::string_view Name(FallbackCause cause);  // "none", "unsupported", "device", "memory", "numbers"
 
@@ -90,6 +95,7 @@ struct Outputs {
 
 struct Options {
   PathRequest request = PathRequest::kAuto;
+  GpuScores gpu_scores = GpuScores::kF32;
   hw::TilePlan plan;  // tile, q_rows, threads
   const std::atomic<bool>* cancel =
       nullptr;                // handed to every ParallelFor as hw::Threads{plan.threads, cancel}
@@ -103,6 +109,7 @@ struct AttentionReport {
   FallbackCause cause = FallbackCause::kNone;  // of the last fallback, where there were two
   std::string sentence;                        // of all of them; empty when nothing fell back
   size_t tile = 0;                             // kv rows per step that ran; 0 on the standard path
+  GpuScores scores = GpuScores::kF32;          // of what ran: kInt8 on the CUDA path only
 };
 
 // Scratch that calls share; grows on demand and is bounded by the plan, not by the lengths. One per caller

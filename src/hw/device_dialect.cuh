@@ -106,6 +106,22 @@ QWEN3VL_DEVICE float HalfToFloat(unsigned short bits) {
   asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(bits));
   return y;
 }
+QWEN3VL_DEVICE unsigned BitsOf(float x) {
+  unsigned y;
+  asm("mov.b32 %0, %1;" : "=r"(y) : "f"(x));
+  return y;
+}
+QWEN3VL_DEVICE float FloatOf(unsigned bits) {
+  float y;
+  asm("mov.b32 %0, %1;" : "=f"(y) : "r"(bits));
+  return y;
+}
+// The products of the four signed bytes of a with those of b, added to c.
+QWEN3VL_DEVICE unsigned Dp4a(unsigned a, unsigned b, unsigned c) {
+  unsigned y;
+  asm("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(y) : "r"(a), "r"(b), "r"(c));
+  return y;
+}
 
 #endif
 

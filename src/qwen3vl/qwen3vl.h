@@ -159,6 +159,10 @@ class QWEN3VL_API Model {
 
 enum class KvType { kF32, kF16, kBF16, kQ8_0 };
 enum class AttentionChoice { kAuto, kCuda, kTiled, kStandard };
+enum class GpuScores {
+  kF32,
+  kInt8
+};  // attention scores on a GPU: in fp32, or from q and k rounded to 8 bits
 
 // A tensor as it passes by, in the terms of the trace contract ("text.layer.3.attn"). Valid during the call
 // only.
@@ -176,6 +180,7 @@ struct SessionOptions {
   KvType kv_type = KvType::kF16;
   AttentionChoice attention = AttentionChoice::kAuto;
   std::vector<std::pair<size_t, AttentionChoice>> attention_layers;  // text layers that differ
+  GpuScores gpu_scores = GpuScores::kF32;
   size_t tile = 0;             // key/value rows per step; 0: as measured, else by hardware
   bool use_tuning = true;      // look at what `qwen3vl bench tune` stored for this machine and user
   size_t prefill_chunk = 512;  // prompt tokens at a time: bounds scratch memory

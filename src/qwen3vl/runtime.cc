@@ -47,6 +47,8 @@ std::vector<ProfileRow> Profiler::Rows() const {
 Runtime::Runtime(const SessionOptions& options)
     : precision(options.exact ? Precision::kExact : Precision::kFast),
       request(ToRequest(options.attention)),
+      gpu_scores(options.gpu_scores == GpuScores::kInt8 ? attention::GpuScores::kInt8
+                                                        : attention::GpuScores::kF32),
       tile_request{.tile = options.tile},
       check_finite(options.check_finite),
       trace(options.trace),
@@ -74,6 +76,7 @@ void Runtime::Attend(const AttentionCall& call) {
   const attention::Shape& s = call.inputs.shape;
   attention::Options options;
   options.request = call.request;
+  options.gpu_scores = gpu_scores;
   options.plan = Plan({.q_len = s.q_len,
                        .kv_len = s.kv_len,
                        .n_heads = s.n_heads,
@@ -94,7 +97,8 @@ void Runtime::Attend(const AttentionCall& call) {
                  std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   CheckCancelled();
 
-  std::string& why = paths_[std::string(attention::Name(report.used))];
+  const char* scores = report.scores == attention::GpuScores::kInt8 ? ", int8 scores" : "";
+  std::string& why = paths_[std::string(attention::Name(report.used)) + scores];
   if (report.cause != attention::FallbackCause::kNone && why.empty()) {
     why = report.sentence;
     if (log) log(LogLevel::kWarning, "attention: " + why);

@@ -7,6 +7,7 @@
 // ThreadSanitizer fibers are threads and only barriers and shuffles order them, so that it reports races.
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <functional>
@@ -50,6 +51,13 @@ inline float Exp2(float x) {  // as the device's, results below the normal numbe
 }
 inline float Max(float a, float b) { return std::fmax(a, b); }
 inline float Select(bool yes, float a, float b) { return yes ? a : b; }
+inline unsigned BitsOf(float x) { return std::bit_cast<unsigned>(x); }
+inline float FloatOf(unsigned bits) { return std::bit_cast<float>(bits); }
+inline unsigned Dp4a(unsigned a, unsigned b, unsigned c) {
+  for (int shift = 0; shift < 32; shift += 8)
+    c += static_cast<unsigned>(static_cast<signed char>(a >> shift) * static_cast<signed char>(b >> shift));
+  return c;
+}
 inline float HalfToFloat(unsigned short bits) { return hw::ToFloat(hw::F16{bits}); }
 
 }  // namespace qwen3vl::gpu

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <regex>
 #include <set>
@@ -47,7 +48,7 @@ TEST_F(DeviceCodeTest, EveryModuleIsThereOnceForEachComputeCapability) {
     computes.insert(code.compute);
     EXPECT_TRUE(modules.insert(NameOf(code)).second) << NameOf(code) << " twice";
   }
-  EXPECT_EQ(modules.size(), computes.size() * 10);
+  EXPECT_EQ(modules.size(), computes.size() * 20);
 }
 
 TEST_F(DeviceCodeTest, EntryPointsAreTheKernelsThatTheEmulatorTests) {
@@ -93,11 +94,30 @@ TEST_F(DeviceCodeTest, KeepsEverythingInRegistersAndSharedMemory) {
   }
 }
 
+// What a kernel's blocks may take of a multiprocessor of compute capability 6.1, which has 64 K registers and
+// 96 KB of shared memory: as many blocks of it have to fit as its launch bounds promise.
+struct Limits {
+  const char* kind;
+  size_t threads, blocks;
+};
+constexpr Limits kLimits[] = {
+    {"_tile128", 128, 2}, {"_tile256", 256, 1}, {"decode", 128, 3}, {"merge", 128, 8}};
+
+void ExpectToFit(const std::string& name, size_t registers, size_t shared_bytes) {
+  const auto limits =
+      std::ranges::find_if(kLimits, [&](const Limits& l) { return name.find(l.kind) != std::string::npos; });
+  ASSERT_NE(limits, std::end(kLimits)) << name;
+  const size_t granted = (registers + 7) / 8 * 8;
+  EXPECT_LE(granted * limits->threads * limits->blocks, size_t{64} << 10)
+      << name << ", registers " << registers;
+  EXPECT_LE(shared_bytes * limits->blocks, size_t{96} << 10) << name << ", bytes " << shared_bytes;
+}
+
 // ptxas has no compute capability 6.1 any more from CUDA 13 on; 7.5 stands in for it, with the same number of
 // registers and nearly the same arithmetic.
-TEST_F(DeviceCodeTest, AssemblesWithoutSpills) {
+TEST_F(DeviceCodeTest, AssemblesWithoutSpillsAndFitsTheMultiprocessor) {
   const std::string ptxas = QWEN3VL_PTXAS;
-  if (ptxas.empty()) GTEST_SKIP() << "no ptxas here";
+  if (ptxas.empty()) GTEST_SKIP() << "no ptxas here: registers, shared memory and spills are not checked";
   const test::TempDir dir;
   for (const hw::DeviceCode& code : EmbeddedDeviceCode()) {
     SCOPED_TRACE(NameOf(code));
@@ -107,11 +127,18 @@ TEST_F(DeviceCodeTest, AssemblesWithoutSpills) {
     std::string said;
     for (int c; (c = std::fgetc(pipe)) != EOF;) said += static_cast<char>(c);
     ASSERT_EQ(pclose(pipe), 0) << said;
-    const std::regex spills(R"((\d+) bytes spill stores, (\d+) bytes spill loads)");
+    const std::regex properties(
+        R"(properties for (\w+)\s+\d+ bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads)"
+        R"([^\n]*\n[^\n]*Used (\d+) registers([^\n]*))");
+    const std::regex shared(R"((\d+) bytes smem)");
     size_t functions = 0;
-    for (std::sregex_iterator i(said.begin(), said.end(), spills), end; i != end; ++i, ++functions) {
-      EXPECT_EQ((*i)[1], "0") << said;
+    for (std::sregex_iterator i(said.begin(), said.end(), properties), end; i != end; ++i, ++functions) {
       EXPECT_EQ((*i)[2], "0") << said;
+      EXPECT_EQ((*i)[3], "0") << said;
+      const std::string rest = (*i)[5];
+      std::smatch bytes;
+      const bool any = std::regex_search(rest, bytes, shared);
+      ExpectToFit((*i)[1], std::stoul((*i)[4]), any ? std::stoul(bytes[1]) : 0);
     }
     EXPECT_EQ(functions, EntryPoints(code.ptx).size()) << said;
   }

@@ -6,6 +6,7 @@
 
 #include "attention/kv_cache.h"
 #include "cuda/fake_device.h"
+#include "cuda/kernel_cases.h"
 #include "support/near.h"
 
 namespace qwen3vl::attention {
@@ -14,57 +15,14 @@ namespace {
 using test::AttentionCase;
 using test::AttentionTensors;
 using test::CudaResult;
+using test::ExpectReference;
 using test::FakeCuda;
+using test::Int8Tolerance;
+using test::IsSupported;
+using test::Rounded;
 using test::RunOnCuda;
 
-// Relative in the norm, from the design's numbers for a float32 path. The emulator's exp2 is the C library's;
-// the device's is off by 2 units in the last place.
-constexpr double kFloatTolerance = 2e-6;
-
-std::vector<AttentionCase> Cases() {
-  std::vector<AttentionCase> cases = test::AttentionCases();
-  // Keys one below, at and one above the tiles of 128 and 256; more than one block of 64 rows.
-  cases.push_back({"Keys127", {1, 70, 127, 2, 1, 64}});
-  cases.push_back({"Keys128", {1, 70, 128, 2, 1, 64}});
-  cases.push_back({"Keys129Causal", {1, 70, 129, 2, 2, 128}, true});
-  cases.push_back({"Keys255Causal", {1, 65, 255, 2, 2, 80}, true});
-  cases.push_back({"Keys256", {1, 64, 256, 1, 1, 72}});
-  cases.push_back({"Keys257", {1, 33, 257, 4, 2, 64}});
-  cases.push_back({"Keys600Causal", {1, 40, 600, 8, 2, 128}, true});
-  cases.push_back(
-      {.name = "WindowOverTiles", .shape = {1, 70, 500, 2, 1, 64}, .causal = true, .window = 200});
-  cases.push_back({.name = "SegmentsOverTiles",
-                   .shape = {1, 420, 420, 1, 1, 64},
-                   .segments = {0, 100, 128, 200, 385, 420}});
-  cases.push_back({.name = "LengthsOverTiles", .shape = {3, 20, 300, 4, 1, 64}, .kv_lengths = {300, 129, 0}});
-  cases.push_back({"DecodeGroup8", {1, 1, 400, 16, 2, 128}, true});
-  cases.push_back({"DecodeBatch", {2, 1, 260, 4, 2, 72}, true});
-  cases.push_back({"DecodeTwoTokens", {1, 2, 300, 8, 2, 80}, true});
-  cases.push_back({.name = "DecodeWindow", .shape = {1, 1, 700, 4, 1, 64}, .causal = true, .window = 130});
-#if defined(__SANITIZE_THREAD__)
-  // There a fiber costs as much as a thread; the smaller cases reach every barrier and shuffle as well.
-  std::erase_if(cases, [](const AttentionCase& c) {
-    return c.shape.q_len * c.shape.kv_len * c.shape.n_heads * c.shape.head_dim > 1'200'000;
-  });
-#endif
-  return cases;
-}
-
-bool IsSupported(const AttentionCase& c) {
-  return c.shape.head_dim <= 128 && c.softcap == 0 && c.bias_heads == 0 && !c.allowed;
-}
-
-void ExpectReference(const CudaResult& r, const test::AttentionReference& ref) {
-  for (float x : r.out) ASSERT_TRUE(std::isfinite(x));
-  EXPECT_LE(test::RelativeError(r.out, ref.out), kFloatTolerance);
-  for (size_t i = 0; i < r.lse.size(); ++i) {
-    if (std::isinf(ref.lse[i])) {
-      EXPECT_EQ(r.lse[i], -INFINITY) << "row " << i;
-    } else {
-      EXPECT_NEAR(r.lse[i], ref.lse[i], 3e-5) << "row " << i;  // as the CPU kernels': 90 * 2^-22
-    }
-  }
-}
+const Options kInt8Scores{.gpu_scores = GpuScores::kInt8};
 
 class CudaKernelsTest : public testing::TestWithParam<AttentionCase> {};
 
@@ -86,18 +44,42 @@ TEST_P(CudaKernelsTest, MatchFloat64WithBothTiles) {
   }
 }
 
+TEST_P(CudaKernelsTest, Int8ScoresAreThoseOfRoundedRows) {
+  const AttentionCase& c = GetParam();
+  if (!IsSupported(c)) return;  // covered above: they do not run
+  const AttentionTensors t(c);
+  AttentionTensors rounded(t);
+  rounded.q = Rounded(t.q, c.shape.head_dim);
+  const bool decode = MakeCudaProblem(t.inputs(), 5).decode;  // few rows of float keys: fp32 scores
+  const test::AttentionReference ref = Reference(t, t.k, t.v),
+                                 rounded_ref =
+                                     decode ? ref : Reference(rounded, Rounded(t.k, c.shape.head_dim), t.v);
+  for (const char* gpu : {"one", "ampere"}) {
+    SCOPED_TRACE(gpu);
+    FakeCuda fake(gpu);
+    CudaAttention device(test::FakeDriver(), test::StandInDeviceCode());
+    const CudaResult r = RunOnCuda(device, t.inputs(), kInt8Scores);
+    ASSERT_EQ(r.outcome.cause, FallbackCause::kNone) << r.outcome.sentence;
+    ExpectReference(r, rounded_ref);
+    EXPECT_LE(test::RelativeError(r.out, ref.out), Int8Tolerance(c));
+  }
+}
+
 // Where no thread waits for another one by accident, the order of their turns makes no difference.
 TEST_P(CudaKernelsTest, ThreadOrderLeavesNoTrace) {
-  if (!IsSupported(GetParam())) return;  // covered above: they do not run
+  if (!IsSupported(GetParam())) return;
   const AttentionTensors t(GetParam());
   FakeCuda fake;
   CudaAttention device(test::FakeDriver(), test::StandInDeviceCode());
-  const CudaResult forward = RunOnCuda(device, t.inputs());
-  for (const char* order : {"reverse", "shuffled"}) {
-    fake.Order(order);
-    const CudaResult r = RunOnCuda(device, t.inputs());
-    EXPECT_EQ(r.out, forward.out) << order;
-    EXPECT_EQ(r.lse, forward.lse) << order;
+  for (const Options& options : {Options{}, kInt8Scores}) {
+    fake.Order("");
+    const CudaResult forward = RunOnCuda(device, t.inputs(), options);
+    for (const char* order : {"reverse", "shuffled"}) {
+      fake.Order(order);
+      const CudaResult r = RunOnCuda(device, t.inputs(), options);
+      EXPECT_EQ(r.out, forward.out) << order;
+      EXPECT_EQ(r.lse, forward.lse) << order;
+    }
   }
 }
 
@@ -129,10 +111,20 @@ TEST_P(CudaKernelsTest, ReadEveryCacheFormat) {
     const CudaResult r = RunOnCuda(device, in);
     ASSERT_EQ(r.outcome.cause, FallbackCause::kNone) << r.outcome.sentence;
     ExpectReference(r, Reference(t, k, v));
+    const CudaResult int8 = RunOnCuda(device, in, kInt8Scores);
+    ASSERT_EQ(int8.outcome.cause, FallbackCause::kNone) << int8.outcome.sentence;
+    const bool stored = format == hw::Format::kQ8_0;
+    if (MakeCudaProblem(in, 5).decode && !stored) {
+      EXPECT_EQ(int8.out, r.out);
+      continue;
+    }
+    AttentionTensors rounded(t);
+    rounded.q = Rounded(t.q, s.head_dim);
+    ExpectReference(int8, Reference(rounded, stored ? k : Rounded(k, s.head_dim), v));
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Table, CudaKernelsTest, testing::ValuesIn(Cases()),
+INSTANTIATE_TEST_SUITE_P(Table, CudaKernelsTest, testing::ValuesIn(test::KernelCases()),
                          [](const auto& param_info) { return std::string(param_info.param.name); });
 
 TEST(CudaKernels, PaddingOfABatchMayHoldAnything) {
@@ -155,6 +147,22 @@ TEST(CudaKernels, InfinityInAHiddenValueGoesToTheCpu) {
   const CudaResult r = RunOnCuda(device, t.inputs());
   EXPECT_EQ(r.outcome.cause, FallbackCause::kUnsupported);
   EXPECT_NE(r.outcome.sentence.find("not finite"), std::string::npos) << r.outcome.sentence;
+}
+
+TEST(CudaKernels, WhatHasNoCodeInt8ScoresLeaveToTheCpu) {
+  const AttentionCase c{.name = "", .shape = {1, 16, 16, 2, 2, 64}};
+  FakeCuda fake;
+  CudaAttention device(test::FakeDriver(), test::StandInDeviceCode());
+  for (const bool query : {true, false}) {
+    AttentionTensors t(c);
+    (query ? t.q : t.k)[70] = query ? NAN : INFINITY;
+    EXPECT_EQ(RunOnCuda(device, t.inputs()).outcome.cause, FallbackCause::kNone)
+        << "fp32 says it in the result";
+    const CudaResult r = RunOnCuda(device, t.inputs(), kInt8Scores);
+    EXPECT_EQ(r.outcome.cause, FallbackCause::kUnsupported);
+    EXPECT_NE(r.outcome.sentence.find(query ? "q holds" : "k holds"), std::string::npos)
+        << r.outcome.sentence;
+  }
 }
 
 }  // namespace

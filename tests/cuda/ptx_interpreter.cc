@@ -130,6 +130,8 @@ class Thread {
         return AsBits(Fma(a, b, AsFloat(v[2])));
       case PtxOp::kMax:
         return AsBits(Max(a, b));
+      case PtxOp::kNeg:
+        return AsBits(-a);
       case PtxOp::kExp2:
         return AsBits(Exp2(a));
       case PtxOp::kMov:
@@ -163,6 +165,8 @@ class Thread {
         const uint64_t product = is_signed ? static_cast<uint64_t>(sa * sb) : a * b;
         return i.op == PtxOp::kMulWide ? product : product >> bits;
       }
+      case PtxOp::kDp4a:
+        return Dp4a(static_cast<unsigned>(a), static_cast<unsigned>(b), static_cast<unsigned>(v[2]));
       case PtxOp::kMad:
         return a * b + v[2];
       case PtxOp::kDiv:
@@ -182,6 +186,8 @@ class Thread {
         return a ^ b;
       case PtxOp::kNot:
         return ~a;
+      case PtxOp::kPermute:
+        return Permute(a, b, v[2]);
       case PtxOp::kShiftLeft:
         return (v[1] & Mask(32)) >= bits ? 0 : a << (v[1] & Mask(32));
       case PtxOp::kShiftRight: {
@@ -199,6 +205,19 @@ class Thread {
       default:
         Fail(i, "unknown arithmetic on integers");
     }
+  }
+
+  // Four bytes out of the eight of b:a, the lowest four bits of each selector naming one.
+  static uint64_t Permute(uint64_t a, uint64_t b, uint64_t selector) {
+    const uint64_t bytes = a | b << 32;
+    uint64_t out = 0;
+    for (unsigned i = 0; i < 4; ++i) {
+      const unsigned select = (selector >> (4 * i)) & 0xf;
+      uint64_t byte = (bytes >> (8 * (select & 7))) & 0xff;
+      if (select & 8) byte = (byte & 0x80) != 0 ? 0xff : 0;  // its sign, spread
+      out |= byte << (8 * i);
+    }
+    return out;
   }
 
   template <class T>

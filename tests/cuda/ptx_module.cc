@@ -58,7 +58,8 @@ struct Mnemonic {
 constexpr Mnemonic kMnemonics[] = {
     {"add", PtxOp::kAdd},        {"and", PtxOp::kAnd},           {"bar", PtxOp::kBarrier},
     {"bfe", PtxOp::kBfe},        {"bra", PtxOp::kBranch},        {"cvt", PtxOp::kConvert},
-    {"cvta", PtxOp::kMov},       {"div", PtxOp::kDiv},           {"ex2", PtxOp::kExp2},
+    {"cvta", PtxOp::kMov},       {"div", PtxOp::kDiv},           {"dp4a", PtxOp::kDp4a},
+    {"neg", PtxOp::kNeg},        {"prmt", PtxOp::kPermute},      {"ex2", PtxOp::kExp2},
     {"fma", PtxOp::kFma},        {"ld", PtxOp::kLoad},           {"mad", PtxOp::kMad},
     {"max", PtxOp::kMax},        {"min", PtxOp::kMin},           {"mov", PtxOp::kMov},
     {"mul", PtxOp::kMulLo},      {"not", PtxOp::kNot},           {"or", PtxOp::kOr},

@@ -29,6 +29,7 @@ struct PtxCase {
   unsigned compute;
   unsigned head_dim;
   hw::Format format;
+  GpuScores scores;
 };
 
 std::vector<PtxCase> PtxCases() {
@@ -38,11 +39,14 @@ std::vector<PtxCase> PtxCases() {
     for (unsigned head_dim : {64u, 72u, 80u, 128u})
       for (hw::Format format : {hw::Format::kF32, hw::Format::kF16, hw::Format::kQ8_0}) {
         if (format == hw::Format::kQ8_0 && head_dim % 32 != 0) continue;
-        names.push_back("Compute" + std::to_string(compute) + "Head" + std::to_string(head_dim) +
-                        (format == hw::Format::kF32   ? "F32"
-                         : format == hw::Format::kF16 ? "F16"
-                                                      : "Q8"));
-        cases.push_back({names.back().c_str(), compute, head_dim, format});
+        for (GpuScores scores : {GpuScores::kF32, GpuScores::kInt8}) {
+          names.push_back("Compute" + std::to_string(compute) + "Head" + std::to_string(head_dim) +
+                          (format == hw::Format::kF32   ? "F32"
+                           : format == hw::Format::kF16 ? "F16"
+                                                        : "Q8") +
+                          (scores == GpuScores::kInt8 ? "Int8Scores" : ""));
+          cases.push_back({names.back().c_str(), compute, head_dim, format, scores});
+        }
       }
   return cases;
 }
@@ -63,6 +67,8 @@ TEST_P(PtxTest, IsBitEqualToTheSource) {
   if (code.empty()) GTEST_SKIP() << "device code: " << DescribeDeviceCode();
   const size_t head_dim = GetParam().head_dim;
   const hw::Format format = GetParam().format;
+  Options options;
+  options.gpu_scores = GetParam().scores;
   // One of each: several blocks of rows and tiles with a causal edge; splits with a padded batch.
   const test::AttentionCase cases[] = {
       {.name = "prefill", .shape = {1, 35, 290, 4, 2, head_dim}, .causal = true},
@@ -78,11 +84,11 @@ TEST_P(PtxTest, IsBitEqualToTheSource) {
       if (GetParam().compute == 75 && gpu == std::string("one")) continue;
       FakeCuda fake(gpu);
       CudaAttention source(test::FakeDriver(), code);
-      const CudaResult wanted = RunOnCuda(source, in);
+      const CudaResult wanted = RunOnCuda(source, in, options);
       ASSERT_EQ(wanted.outcome.cause, FallbackCause::kNone) << wanted.outcome.sentence;
       fake.ExecutePtx(true);
       CudaAttention text(test::FakeDriver(), code);
-      const CudaResult found = RunOnCuda(text, in);
+      const CudaResult found = RunOnCuda(text, in, options);
       ASSERT_EQ(found.outcome.cause, FallbackCause::kNone) << found.outcome.sentence;
       EXPECT_EQ(found.out, wanted.out);
       EXPECT_EQ(found.lse, wanted.lse);
@@ -132,6 +138,33 @@ TEST(PtxInterpreter, NamesTheLineOfABadAccess) {
               HasSubstr("not a multiple of 16"));
   EXPECT_THAT(FailureOf("\tmov.u64 %rd1, room;\n\tld.shared.f32 %f1, [%rd1+128];\n"),
               HasSubstr("byte 128 of 128 shared ones"));
+}
+
+// The value that the first thread of a kernel with this body leaves in %r3.
+unsigned ResultOf(const std::string& body) {
+  const std::string text =
+      ".version 6.0\n.target sm_61\n.visible .entry kernel(\n\t.param .align 8 .b8 "
+      "kernel_param_0[8]\n)\n{\n" +
+      body + "\tld.param.u64 %rd1, [kernel_param_0];\n\tst.global.u32 [%rd1], %r3;\n\tret;\n}\n";
+  unsigned out = 0;
+  const uint64_t address = reinterpret_cast<uint64_t>(&out);
+  const gpu::MemoryRange memory[] = {{address, sizeof out, true}};
+  const auto kernels = gpu::ParsePtx(text);
+  gpu::Launch({}, 32, [&] { RunPtx(kernels.at("kernel"), std::as_bytes(std::span(&address, 1)), memory); });
+  return out;
+}
+
+TEST(PtxInterpreter, MultipliesSignedBytes) {
+  // 1 * 5 + (-2) * 6 + 127 * (-128) + (-1) * (-1) + 10
+  EXPECT_EQ(ResultOf("\tmov.u32 %r1, 0xff7ffe01;\n\tmov.u32 %r2, 0xff800605;\n"
+                     "\tdp4a.s32.s32 %r3, %r1, %r2, 10;\n"),
+            static_cast<unsigned>(5 - 12 - 127 * 128 + 1 + 10));
+}
+
+TEST(PtxInterpreter, PicksBytes) {
+  EXPECT_EQ(ResultOf("\tmov.u32 %r1, 0x33221100;\n\tmov.u32 %r2, 0xf7665544;\n"
+                     "\tprmt.b32 %r3, %r1, %r2, 0xf810;\n"),
+            0xff001100u);
 }
 
 TEST(PtxInterpreter, RegistersBeginAsNoAddress) {

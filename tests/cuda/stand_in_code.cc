@@ -23,12 +23,14 @@ std::vector<DeviceCode> MakeTable() {
   static std::deque<std::string> names;
   std::vector<DeviceCode> table;
   for (unsigned compute : {75u, 61u})
-    for (const char* module : {"64_F32", "64_F16", "64_Q8_0", "72_F32", "72_F16", "80_F32", "80_F16",
-                               "128_F32", "128_F16", "128_Q8_0"}) {
-      texts.push_back(ModuleText(compute, module));
-      names.push_back(std::string("attention_") + module);
-      table.push_back({compute, names.back().c_str(), texts.back().c_str()});
-    }
+    for (const char* format : {"64_F32", "64_F16", "64_Q8_0", "72_F32", "72_F16", "80_F32", "80_F16",
+                               "128_F32", "128_F16", "128_Q8_0"})
+      for (const char* scores : {"", "_int8"}) {
+        const std::string module = std::string(format) + scores;
+        texts.push_back(ModuleText(compute, module));
+        names.push_back("attention_" + module);
+        table.push_back({compute, names.back().c_str(), texts.back().c_str()});
+      }
   return table;
 }
 

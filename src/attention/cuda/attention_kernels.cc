@@ -26,9 +26,11 @@ unsigned TileOf(const hw::GpuInfo& gpu, const hw::TilePlan& plan) {
 }
 
 AttentionKernels LoadAttentionKernels(const hw::CudaDevice& device, std::span<const hw::DeviceCode> code,
-                                      unsigned head_dim, gpu::KvFormat format, unsigned tile) {
+                                      unsigned head_dim, gpu::KvFormat format, unsigned tile,
+                                      gpu::ScoreType scores) {
   AttentionKernels kernels;
   kernels.name = std::to_string(head_dim) + "_" + NameOf(format);
+  if (scores == gpu::ScoreType::kInt8) kernels.name += "_int8";
   kernels.tile = tile;
   const std::string names[] = {"attention_prefill_" + kernels.name + "_tile" + std::to_string(tile),
                                "attention_decode_" + kernels.name, "attention_merge_" + kernels.name};
@@ -48,6 +50,25 @@ gpu::AttentionParams ParamsOf(const Inputs& in, const CudaProblem& problem) {
   p.n_kv_heads = static_cast<unsigned>(s.n_kv_heads);
   p.splits = problem.splits;
   p.split_rows = problem.split_rows;
+  return p;
+}
+
+gpu::AttentionParams ParamsAt(const Inputs& in, const CudaProblem& problem, hw::CudaAddress memory) {
+  const CudaLayout& at = problem.layout;
+  gpu::AttentionParams p = ParamsOf(in, problem);
+  const auto address = [&]<class T>(T*& pointer, size_t offset) {
+    pointer = reinterpret_cast<T*>(memory + offset);
+  };
+  address(p.q, at.q);
+  p.k = reinterpret_cast<const void*>(memory + at.k);
+  p.v = reinterpret_cast<const void*>(memory + at.v);
+  address(p.k_scales, at.k_scales);
+  address(p.v_scales, at.v_scales);
+  address(p.seen, at.seen);
+  address(p.out, at.out);
+  address(p.stats, at.stats);
+  address(p.partial, at.partial);
+  address(p.partial_stats, at.partial_stats);
   return p;
 }
 

@@ -8,6 +8,9 @@ namespace qwen3vl::gpu {
 // Storage of K and V on the device.
 enum class KvFormat : unsigned { kF32, kF16, kQ8_0 };
 
+// How scores are computed: in floats, or from q and k rounded to 8 bits (codes.cuh).
+enum class ScoreType : unsigned { kF32, kInt8 };
+
 // A q row sees kv rows begin .. end - 1. Both never fall from one q row of a sequence to the next.
 struct SeenRange {
   unsigned begin, end;

@@ -37,7 +37,8 @@ void CudaAttention::OpenDevice() {
 const AttentionKernels& CudaAttention::KernelsFor(const KernelKey& key) {
   const auto found = kernels_.find(key);
   if (found != kernels_.end()) return found->second;
-  return kernels_.emplace(key, LoadAttentionKernels(*device_, code_, key.head_dim, key.format, key.tile))
+  return kernels_
+      .emplace(key, LoadAttentionKernels(*device_, code_, key.head_dim, key.format, key.tile, key.scores))
       .first->second;
 }
 
@@ -45,8 +46,9 @@ PathOutcome CudaAttention::Run(const Inputs& in, const Outputs& out, const Optio
   OpenDevice();
   device_->context()->MakeCurrent();
   const CudaProblem problem = MakeCudaProblem(in, device_->info().multiprocessors);
+  const auto scores = options.gpu_scores == GpuScores::kInt8 ? gpu::ScoreType::kInt8 : gpu::ScoreType::kF32;
   const AttentionKernels& kernels =
-      KernelsFor({problem.head_dim, problem.format, TileOf(device_->info(), options.plan)});
+      KernelsFor({problem.head_dim, problem.format, TileOf(device_->info(), options.plan), scores});
   *tile = kernels.tile;
   if (!kernels.functions.failure.empty())
     return {FallbackCause::kDevice, "cuda: " + kernels.functions.failure};
@@ -55,37 +57,21 @@ PathOutcome CudaAttention::Run(const Inputs& in, const Outputs& out, const Optio
   const hw::Threads threads{options.plan.threads, nullptr};
   upload_.Reserve(layout.upload_bytes);
   download_.Reserve(layout.download_bytes);
-  if (!PackInputs(in, problem, threads, upload_.data()))
-    return {FallbackCause::kUnsupported, "cuda: v holds a value that is not finite"};
+  const FiniteInputs finite = PackInputs(in, problem, threads, upload_.data());
+  if (!finite.v) return {FallbackCause::kUnsupported, "cuda: v holds a value that is not finite"};
+  if (scores == gpu::ScoreType::kInt8 && !(finite.q && finite.k))
+    return {FallbackCause::kUnsupported, "cuda: " + std::string(finite.q ? "k" : "q") +
+                                             " holds a value that is not finite, which 8 bits cannot say"};
   if (layout.bytes > memory_.bytes()) {
     memory_ = {};  // before the larger one, which may need its place
     memory_ = hw::CudaBuffer(device_->context(), layout.bytes);
   }
   memory_.Upload(0, upload_.data(), layout.upload_bytes);
-  StartAttention(*device_, kernels, in.shape, problem, Place(in, problem));
+  StartAttention(*device_, kernels, in.shape, problem, ParamsAt(in, problem, memory_.address()));
   device_->Wait("attention_" + kernels.name);
   memory_.Download(download_.data(), layout.out, layout.download_bytes);
   UnpackOutputs(in, problem, download_.data(), threads, out);
   return {};
-}
-
-gpu::AttentionParams CudaAttention::Place(const Inputs& in, const CudaProblem& problem) const {
-  const CudaLayout& at = problem.layout;
-  gpu::AttentionParams p = ParamsOf(in, problem);
-  const auto address = [&]<class T>(T*& pointer, size_t offset) {
-    pointer = reinterpret_cast<T*>(memory_.address() + offset);
-  };
-  address(p.q, at.q);
-  p.k = reinterpret_cast<const void*>(memory_.address() + at.k);
-  p.v = reinterpret_cast<const void*>(memory_.address() + at.v);
-  address(p.k_scales, at.k_scales);
-  address(p.v_scales, at.v_scales);
-  address(p.seen, at.seen);
-  address(p.out, at.out);
-  address(p.stats, at.stats);
-  address(p.partial, at.partial);
-  address(p.partial_stats, at.partial_stats);
-  return p;
 }
 
 }  // namespace qwen3vl::attention

@@ -34,13 +34,13 @@ class CudaAttention {
     unsigned head_dim;
     gpu::KvFormat format;
     unsigned tile;
+    gpu::ScoreType scores;
     auto operator<=>(const KernelKey&) const = default;
   };
 
   void OpenDevice();
   const AttentionKernels& KernelsFor(const KernelKey& key);
   PathOutcome Run(const Inputs& in, const Outputs& out, const Options& options, size_t* tile);
-  gpu::AttentionParams Place(const Inputs& in, const CudaProblem& problem) const;
 
   const std::string driver_library_;
   const std::span<const hw::DeviceCode> code_;

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention of few q rows, bound by the reading of K and V. The kv rows are split between blocks, so that a
-// long cache fills all multiprocessors; a block serves four rows (the heads that share a kv head) with each
-// byte it reads. A group of 8 or 16 lanes reads one key row, 8 columns a lane, and runs an online softmax of
-// its own: no barrier in the loop. The groups' results meet once in shared memory, the splits' in Merge.
+// Attention of few q rows, bound by the reading of K and V. Integer scores pay only where K is stored in 8
+// bits; elsewhere rounding it would take longer than the products. The kv rows are split between blocks, so
+// that a long cache fills all multiprocessors; a block serves four rows (the heads that share a kv head) with
+// each byte it reads. A group of 8 or 16 lanes reads one key row, 8 columns a lane, and runs an online
+// softmax of its own: no barrier in the loop. The groups' results meet once in shared memory, the splits' in
+// Merge.
 #pragma once
 
 #include "attention/cuda/attention_params.h"
-#include "hw/device_dialect.cuh"
+#include "attention/cuda/codes.cuh"
 #include "attention/cuda/kv_rows.cuh"
+#include "hw/device_dialect.cuh"
 
 namespace qwen3vl::gpu {
 
@@ -50,6 +53,10 @@ QWEN3VL_DEVICE float Dot8(const Float8& a, const Float8& b) {
   QWEN3VL_UNROLL
   for (int d = 0; d < 8; ++d) sum = Fma(a.v[d], b.v[d], sum);
   return sum;
+}
+
+QWEN3VL_DEVICE float Dot8(const Codes8& a, const Codes8& b) {
+  return SumOf(Dp4a(a.codes.x, b.codes.x, Dp4a(a.codes.y, b.codes.y, kWholeBits))) * (a.scale * b.scale);
 }
 
 // The block's rows as a thread knows them. Rows past the end repeat the last one.
@@ -165,7 +172,7 @@ QWEN3VL_DEVICE void JoinGroups(const AttentionParams& p, const typename S::Share
 }
 
 // Grid: x splits times blocks of four rows, y kv heads, z batch.
-template <int kDim, KvFormat kFormat>
+template <int kDim, KvFormat kFormat, ScoreType kScores>
 QWEN3VL_DEVICE void Decode(const AttentionParams& p) {
   using S = DecodeShape<kDim>;
   QWEN3VL_SHARED(typename S::Shared, shared);
@@ -176,6 +183,12 @@ QWEN3VL_DEVICE void Decode(const AttentionParams& p) {
   const auto k = RowsOf<kDim, kFormat>(p, p.k, p.k_scales, BlockZ(), BlockY());
   const auto v = RowsOf<kDim, kFormat>(p, p.v, p.v_scales, BlockZ(), BlockY());
   const DecodeRows<S> rows = LoadRows<S, kDim>(p, first_row, lane);
+  constexpr bool kCodes = kScores == ScoreType::kInt8 && kFormat == KvFormat::kQ8_0;
+  Codes8 q_codes[S::kRows];
+  if constexpr (kCodes) {
+    QWEN3VL_UNROLL
+    for (int i = 0; i < S::kRows; ++i) q_codes[i] = Quantize(rows.q[i], true);
+  }
 
   const unsigned split_begin = split * p.split_rows;
   const unsigned split_end = p.kv_len - split_begin < p.split_rows ? p.kv_len : split_begin + p.split_rows;
@@ -192,10 +205,16 @@ QWEN3VL_DEVICE void Decode(const AttentionParams& p) {
     for (int j = 0; j < S::kKeys; ++j) {
       const unsigned key = turn + j * S::kGroups + group;
       const unsigned from = key < p.kv_len ? key : p.kv_len - 1;
-      const Float8 x = k.Load(from, unit);
       values[j] = v.Load(from, unit);
-      QWEN3VL_UNROLL
-      for (int i = 0; i < S::kRows; ++i) scores[j * S::kRows + i] = Dot8(rows.q[i], x);
+      if constexpr (kCodes) {
+        const Codes8 x = k.Codes(from, unit);
+        QWEN3VL_UNROLL
+        for (int i = 0; i < S::kRows; ++i) scores[j * S::kRows + i] = Dot8(q_codes[i], x);
+      } else {
+        const Float8 x = k.Load(from, unit);
+        QWEN3VL_UNROLL
+        for (int i = 0; i < S::kRows; ++i) scores[j * S::kRows + i] = Dot8(rows.q[i], x);
+      }
     }
     float score = SumTransposed<S::kLanes / 2>(scores);
     const unsigned key = turn + lane / S::kRows * S::kGroups + group;

@@ -7,6 +7,12 @@
 
 namespace qwen3vl::gpu {
 
+// Eight neighbouring values in 8 bits: each is a code, the lowest byte first, times the scale.
+struct Codes8 {
+  Word2 codes;
+  float scale;
+};
+
 // The rows of one kv head: [kv_len, kDim].
 template <int kDim, KvFormat kFormat>
 struct KvRows {
@@ -22,6 +28,13 @@ struct KvRows {
       return LoadF16(static_cast<const unsigned short*>(data) + element);
     else
       return LoadQ8(static_cast<const signed char*>(data) + element, HalfToFloat(scales[element / 32]));
+  }
+  // The same as they are stored. kQ8_0 only.
+  QWEN3VL_DEVICE Codes8 Codes(unsigned row, unsigned unit) const {
+    static_assert(kFormat == KvFormat::kQ8_0);
+    const unsigned long long element = static_cast<unsigned long long>(row) * kDim + unit * 8;
+    return {*reinterpret_cast<const Word2*>(static_cast<const signed char*>(data) + element),
+            HalfToFloat(scales[element / 32])};
   }
 
  private:

@@ -35,6 +35,7 @@ std::string CommandTail(const CommonOptions& common, const BenchOptions& bench, 
   std::string tail = " --kv-type " + std::string(Name(s.kv_type)) + " --attention " +
                      std::string(Name(s.attention)) + " --chunk " + std::to_string(s.prefill_chunk);
   if (s.tile) tail += " --tile " + std::to_string(s.tile);
+  if (s.gpu_scores != GpuScores::kF32) tail += " --gpu-scores " + std::string(Name(s.gpu_scores));
   if (s.exact) tail += " --exact";
   return tail + bench.CommandTail(isa);
 }

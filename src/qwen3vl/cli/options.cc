@@ -158,6 +158,13 @@ void AddPathOptions(CLI::App& app, SessionOptions& s) {
             "TYPE", [&s](const std::string& text) { s.kv_type = ParseKvType("--kv-type", text); });
   AddParsed(app, "--attention", "auto, cuda, tiled or standard; what cannot run falls back to the next",
             "PATH", [&s](const std::string& text) { s.attention = ParseAttention("--attention", text); });
+  AddParsed(app, "--gpu-scores",
+            "attention scores on a GPU: f32, or int8 (DP4A; q and k rounded to 8 bits); default f32", "TYPE",
+            [&s](const std::string& text) {
+              if (text != Name(GpuScores::kF32) && text != Name(GpuScores::kInt8))
+                Reject("--gpu-scores", text, "f32 or int8");
+              s.gpu_scores = text == Name(GpuScores::kInt8) ? GpuScores::kInt8 : GpuScores::kF32;
+            });
   AddParsed(app, "--tile",
             "key/value rows per attention step, 1 to 65536; default auto: as bench tune measured, else by "
             "hardware; prescribed: by hardware only",

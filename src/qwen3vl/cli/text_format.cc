@@ -49,6 +49,8 @@ std::string_view Name(AttentionChoice choice) {
   return kNames[static_cast<size_t>(choice)];
 }
 
+std::string_view Name(GpuScores scores) { return scores == GpuScores::kInt8 ? "int8" : "f32"; }
+
 Table::Table(std::vector<std::string> header, size_t first_right) : first_right_(first_right) {
   rows_.push_back(std::move(header));
 }

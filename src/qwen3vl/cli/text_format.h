@@ -20,6 +20,7 @@ std::string OneLine(std::string_view text);
 
 std::string_view Name(KvType type);             // "f16"
 std::string_view Name(AttentionChoice choice);  // "auto"
+std::string_view Name(GpuScores scores);        // "f32"
 
 // Rows under a header, columns as wide as their widest cell, numbers (all columns from `first_right` on) to
 // the right.

@@ -76,6 +76,8 @@ ExitCode TraceAttention(const State& state, Console& console) {
   const attention::Shape& s = problem.inputs().shape;
   attention::Options how;
   how.request = ToRequest(options.attention);
+  how.gpu_scores =
+      options.gpu_scores == GpuScores::kInt8 ? attention::GpuScores::kInt8 : attention::GpuScores::kF32;
   how.plan = MakePlan(s, options);
   how.cancel = &InterruptFlag();
   how.check_finite = options.check_finite;
@@ -101,6 +103,7 @@ ExitCode TraceAttention(const State& state, Console& console) {
       {"why", why},
       {"asked", std::string(Name(options.attention))},
       {"cause", std::string(attention::Name(report.cause))},
+      {"scores", report.scores == attention::GpuScores::kInt8 ? "int8" : "f32"},
       {"tile", tile},
       {"tile_reason", how.plan.reason},
       {"isa", std::string(hw::Name(hw::SelectedIsa()))},
