@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Seeds mistakes into copies of the GPU kernels, one at a time, and shows which test on the block emulator notices each.
+
+Usage: tests/cuda/mutations.py [--only TEXT] [--builds LIST] [--every-build] [--jobs N]
+
+Nothing has to be built before: the compiler alone makes the tests (g++ or $CXX, "ccache g++" too; GoogleTest must be
+installed), plain, with AddressSanitizer and UndefinedBehaviorSanitizer, and with ThreadSanitizer. Each must pass on the
+kernels as they are. A mistake goes through the builds until one notices it (--every-build: through all). Ends with 1 when a
+mistake survives all of them, with 2 when the list of mistakes (tests/cuda/mutations.txt) does not fit the sources.
+"""
+import argparse
+import concurrent.futures
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+KERNELS = "src/attention/cuda"
+LIST = "tests/cuda/mutations.txt"
+
+BUILDS = {
+    "plain": [],
+    "asan": ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+    "tsan": ["-fsanitize=thread"],
+}
+# The program that runs the cases, and the stand-in driver's part that does not change.
+PROGRAM = """
+src/attention/check.cc src/attention/cuda/attention_kernels.cc src/attention/cuda/attention_none.cc
+src/attention/cuda/cuda_attention.cc src/attention/cuda/cuda_pack.cc src/attention/cuda/cuda_problem.cc
+src/attention/kv_cache.cc src/attention/kv_cache_io.cc src/attention/row_codec.cc src/hw/cuda_device.cc
+src/hw/cuda_driver.cc src/hw/device_code.cc src/hw/gpu_info.cc src/hw/number_format.cc src/hw/parallel_pool.cc
+src/hw/tile_plan.cc tests/cuda/kernel_cases.cc tests/cuda/kernels_test.cc tests/cuda/stand_in_code.cc
+tests/support/attention_cases.cc tests/support/near.cc tests/support/temp_dir.cc tests/support/test_main.cc
+""".split()
+DRIVER = """
+tests/cuda/block_emulator.cc tests/cuda/emulated_kernels.cc tests/cuda/fake_cuda_compute.cc
+tests/cuda/ptx_interpreter.cc tests/cuda/ptx_module.cc tests/hw/fake_cuda.cc
+""".split()
+# The kernels, and which of them a header is part of; one that is not named here is part of all.
+F32, INT8, DECODE = (f"tests/cuda/emulated_{kind}.cc" for kind in ("prefill_f32", "prefill_int8", "decode"))
+KERNEL_FILES = [F32, INT8, DECODE]
+PART_OF = {"prefill_f32.cuh": [F32], "prefill_int8.cuh": [INT8], "prefill.cuh": [F32, INT8],
+           "prefill_shape.cuh": [F32, INT8], "decode.cuh": [DECODE], "codes.cuh": [INT8, DECODE]}
+# As in tests/cuda/CMakeLists.txt: ThreadSanitizer is for the kernels, and is told about fibers by the emulator.
+NOT_FOR_TSAN = {"tests/cuda/block_emulator.cc", "tests/cuda/ptx_interpreter.cc", "tests/cuda/ptx_module.cc"}
+
+REASONS = [
+    (r"SUMMARY: (\w+Sanitizer: [\w -]+?) \S*[/<(]", None),
+    (r"runtime error: ([^\n]{0,60})", None),
+    (r"(block stuck|warp split|block split)", None),
+    (r"RelativeError", "wrong numbers"),
+    (r"isfinite", "not finite"),
+    (r"(reverse|shuffled)\b", "depends on the order of threads"),
+    (r"r\.lse\[i\]", "wrong log-sum-exp"),
+]
+
+
+class Mutation:
+    """One replacement of `old` by `new` in the `nth` line of `file` that contains it."""
+
+    def __init__(self, name, file, line, old, new):
+        self.name, self.file, self.line, self.old, self.new = name, file, line, old, new
+
+    def apply(self, text):
+        lines = text.split("\n")
+        lines[self.line] = lines[self.line].replace(self.old, self.new, 1)
+        return "\n".join(lines)
+
+
+def barriers(file, text):
+    """Every barrier left out, and every one that half of the threads skip."""
+    found = [i for i, line in enumerate(text.split("\n")) if line.strip() == "Barrier();"]
+    for n, line in enumerate(found, 1):
+        which = f"{file}: barrier {n} of {len(found)}"
+        yield Mutation(f"{which} left out", file, line, "Barrier();", "")
+        yield Mutation(f"{which} for 64 threads only", file, line, "Barrier();", "if (ThreadIndex() < 64) Barrier();")
+
+
+def listed(sources):
+    """The mistakes of the list: blocks of `FILE: name`, `- old` and `+ new`; `old` stands in one line of the file."""
+    for block in re.split(r"\n\s*\n", (ROOT / LIST).read_text()):
+        rows = [row for row in block.split("\n") if row.strip() and not row.startswith("#")]
+        if not rows:
+            continue
+        if len(rows) != 3 or not rows[1].startswith("- ") or not rows[2].startswith("+"):
+            sys.exit(f"{LIST}: want a name, a line with - and a line with +, found: {block!r}")
+        file, old, new = rows[0].split(":")[0], rows[1][2:], rows[2][2:]
+        at = [i for i, line in enumerate(sources.get(file, "").split("\n")) if old in line]
+        if len(at) != 1:
+            print(f"{LIST}: '{rows[0]}': {old!r} stands in {len(at)} lines of {KERNELS}/{file}, want 1", file=sys.stderr)
+            sys.exit(2)
+        yield Mutation(rows[0], file, at[0], old, new)
+
+
+class Build:
+    """One compiled form of the tests: everything but the kernels, once."""
+
+    def __init__(self, name, folder):
+        self.name, self.folder = name, folder / name
+        self.folder.mkdir()
+        self.compiler = shlex.split(os.environ.get("CXX", "g++")) + ["-std=c++20", "-O1", "-g1", "-fPIC", "-w"]
+
+    def compile(self, source, output, include):
+        flags = list(BUILDS[self.name])
+        if self.name == "tsan" and source in NOT_FOR_TSAN:
+            flags = ["-DQWEN3VL_EMULATOR_TSAN"]
+        subprocess.run(self.compiler + flags + [f"-I{include}", f"-I{ROOT}/src", f"-I{ROOT}/tests",
+                                                '-DQWEN3VL_FAKE_CUDA=""', "-c", str(ROOT / source), "-o", str(output)],
+                       check=True)
+
+    def prepare(self):
+        objects = {}
+        for source in PROGRAM + DRIVER + KERNEL_FILES:
+            objects[source] = self.folder / (source.replace("/", "_") + ".o")
+            self.compile(source, objects[source], ROOT / "src")
+        subprocess.run(self.compiler + BUILDS[self.name] + [str(objects[s]) for s in PROGRAM] +
+                       ["-o", str(self.folder / "test"), "-lgtest", "-lgmock", "-lpthread", "-ldl"], check=True)
+        self.driver = [str(objects[s]) for s in DRIVER]
+        self.kernels = {s: str(objects[s]) for s in KERNEL_FILES}
+
+    def run(self, work, include=None, changed=()):
+        """Runs the tests with the kernel files `changed` compiled anew: (caught, "build: test: reason")."""
+        kernels, library = dict(self.kernels), work / f"{self.name}.so"
+        for source in changed:
+            kernels[source] = str(work / f"{self.name}_{Path(source).stem}.o")
+            self.compile(source, kernels[source], include)
+        subprocess.run(self.compiler + BUILDS[self.name] + ["-shared"] + list(kernels.values()) + self.driver +
+                       ["-o", str(library)], check=True)
+        environment = dict(os.environ, QWEN3VL_FAKE_CUDA=str(library), TSAN_OPTIONS="halt_on_error=1",
+                           ASAN_OPTIONS="detect_leaks=0")
+        command = [str(self.folder / "test"), "--gtest_fail_fast", "--gtest_filter=*CudaKernels*-*ThreadOrder*"]
+        try:
+            result = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace",
+                                    timeout=900)
+            said, failed = result.stdout + result.stderr, result.returncode != 0
+        except subprocess.TimeoutExpired as e:
+            said, failed = (e.stdout or b"").decode(errors="replace") + "\ndoes not end", True
+        return failed, f"{self.name}: {what_failed(said)}" if failed else ""
+
+
+def what_failed(said):
+    """The first test that failed, or was running at the end, and what it noticed."""
+    failed = re.findall(r"\[  FAILED  \] ([^\s,]+)", said) or re.findall(r"\[ RUN      \] (\S+)", said)[-1:] or ["?"]
+    test = failed[0].removeprefix("Table/")
+    for pattern, words in REASONS:
+        found = re.search(pattern, said)
+        if found:
+            return f"{test}: {words or found[1]}"
+    return f"{test}: does not end well"
+
+
+def try_mutation(mutation, builds, every_build, folder):
+    work = Path(tempfile.mkdtemp(dir=folder))
+    copy = work / KERNELS.removeprefix("src/")
+    shutil.copytree(ROOT / KERNELS, copy)
+    target = copy / mutation.file
+    target.write_text(mutation.apply(target.read_text()))
+    caught = []
+    for build in builds:
+        failed, text = build.run(work, work, PART_OF.get(mutation.file, KERNEL_FILES))
+        if failed:
+            caught.append(text)
+            if not every_build:
+                break
+    shutil.rmtree(work)
+    return caught
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="mistakes whose name contains this")
+    parser.add_argument("--builds", default=",".join(BUILDS), help="of: " + ", ".join(BUILDS))
+    parser.add_argument("--every-build", action="store_true")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    args = parser.parse_args()
+    sources = {file.name: file.read_text() for file in sorted((ROOT / KERNELS).glob("*.cuh"))}
+    mutations = list(listed(sources)) + [m for file, text in sources.items() for m in barriers(file, text)]
+    mutations = [m for m in mutations if args.only in m.name]
+
+    with tempfile.TemporaryDirectory() as name, concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        folder = Path(name)
+        builds = [Build(b, folder) for b in args.builds.split(",")]
+        list(pool.map(Build.prepare, builds))
+        for build, (failed, text) in zip(builds, pool.map(lambda b: b.run(b.folder), builds)):
+            if failed:
+                sys.exit(f"the kernels as they are do not pass: {text}")
+            print(f"{build.name}: the kernels as they are pass", flush=True)
+        survived = 0
+        results = pool.map(lambda m: try_mutation(m, builds, args.every_build, folder), mutations)
+        for mutation, caught in zip(mutations, results):
+            survived += not caught
+            print(f"{mutation.name:<62} {'; '.join(caught) or 'SURVIVED'}", flush=True)
+    print(f"{len(mutations)} mistakes, {survived} survived")
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
