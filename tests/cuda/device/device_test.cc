@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cases of the block emulator on a real GPU: every version of the code that the build holds and the
+// device runs, both tiles, both kinds of scores. Where there is no such device the program says so in one
+// line and ends with 3. QWEN3VL_TEST_DRIVER in the environment names another driver library, such as the
+// stand-in.
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <map>
+#include <memory>
+
+#include "attention/cuda/device_code.h"
+#include "cuda/fake_device.h"
+#include "cuda/kernel_cases.h"
+#include "qwen3vl/error.h"
+#include "support/near.h"
+
+namespace qwen3vl::attention {
+namespace {
+
+using test::AttentionCase;
+
+// ex2.approx is off by 2^-22 at most, and so is a weight, and the sum it is divided by.
+constexpr double kDeviceTolerance = test::kFloatTolerance + 2 * 0x1p-22;
+
+std::string Driver() {
+  const char* other = std::getenv("QWEN3VL_TEST_DRIVER");
+  return other ? other : hw::kCudaDriverLibrary;
+}
+
+// The device with the code of one compute capability, kept for all cases: its driver compiles it once.
+CudaAttention& DeviceWith(unsigned compute) {
+  static std::map<unsigned, std::vector<hw::DeviceCode>> codes;
+  static std::map<unsigned, std::unique_ptr<CudaAttention>> devices;
+  std::unique_ptr<CudaAttention>& device = devices[compute];
+  if (!device) {
+    for (const hw::DeviceCode& c : EmbeddedDeviceCode())
+      if (c.compute == compute) codes[compute].push_back(c);
+    device = std::make_unique<CudaAttention>(Driver(), codes[compute]);
+  }
+  return *device;
+}
+
+std::vector<unsigned> Computes() {
+  const hw::GpuInfo gpu = hw::CudaDevice(Driver()).info();
+  std::vector<unsigned> computes;
+  for (const hw::DeviceCode& c : EmbeddedDeviceCode())
+    if (c.compute <= static_cast<unsigned>(gpu.compute_major * 10 + gpu.compute_minor) &&
+        (computes.empty() || computes.back() != c.compute))
+      computes.push_back(c.compute);
+  return computes;
+}
+
+class CudaDeviceTest : public testing::TestWithParam<AttentionCase> {};
+
+TEST_P(CudaDeviceTest, MatchesFloat64) {
+  const AttentionCase& c = GetParam();
+  const test::AttentionTensors t(c);
+  const test::AttentionReference ref = Reference(t, t.k, t.v);
+  for (unsigned compute : Computes())
+    for (size_t tile : {128, 256}) {
+      if (compute == 75 && tile == 128) continue;  // not made
+      for (GpuScores scores : {GpuScores::kF32, GpuScores::kInt8}) {
+        SCOPED_TRACE("code " + std::to_string(compute) + ", tile " + std::to_string(tile) +
+                     (scores == GpuScores::kInt8 ? ", int8 scores" : ""));
+        Options options;
+        options.gpu_scores = scores;
+        options.plan.tile = tile;
+        options.plan.forced = true;
+        const test::CudaResult r = test::RunOnCuda(DeviceWith(compute), t.inputs(), options);
+        ASSERT_EQ(r.outcome.cause, FallbackCause::kNone) << r.outcome.sentence;
+        if (scores == GpuScores::kF32)
+          test::ExpectReference(r, ref, kDeviceTolerance);
+        else
+          EXPECT_LE(test::RelativeError(r.out, ref.out), test::Int8Tolerance(c));
+      }
+    }
+}
+
+std::vector<AttentionCase> SupportedCases() {
+  std::vector<AttentionCase> cases = test::KernelCases();
+  std::erase_if(cases, [](const AttentionCase& c) { return !test::IsSupported(c); });
+  return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(Table, CudaDeviceTest, testing::ValuesIn(SupportedCases()),
+                         [](const auto& param_info) { return std::string(param_info.param.name); });
+
+}  // namespace
+
+// What the program ends with.
+int RunDeviceTests() {
+  std::string why;
+  try {
+    const hw::GpuInfo gpu = hw::CudaDevice(Driver()).info();
+    if (Computes().empty()) why = "this build has no device code for it";
+    std::printf("%s, compute capability %d.%d\n", gpu.name.c_str(), gpu.compute_major, gpu.compute_minor);
+  } catch (const Error& e) {
+    why = e.what();
+  }
+  if (why.empty()) return RUN_ALL_TESTS();
+  std::printf("cuda_device_test: %s; nothing was tested\n", why.c_str());
+  return 3;
+}
+
+}  // namespace qwen3vl::attention
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  return qwen3vl::attention::RunDeviceTests();
+}

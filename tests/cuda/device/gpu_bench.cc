@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// gpu_bench [LENGTH]: speed of the attention kernels on the first NVIDIA GPU, as a Markdown table: shares of
+// the rates of multiply-adds and of reading memory that this process measured in turn with the samples, for
+// each version of the code that the build holds. LENGTH: keys, 4096 where it is not given. Ends with 3 where
+// no device can be used.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+
+#include "attention/cuda/attention_cuda.h"
+#include "attention/cuda/device_code.h"
+#include "cuda/device/gpu_attention.h"
+#include "cuda/device/gpu_peaks.h"
+#include "qwen3vl/error.h"
+#include "support/attention_cases.h"
+#include "support/near.h"
+
+namespace qwen3vl {
+namespace {
+
+using attention::GpuScores;
+using Clock = std::chrono::steady_clock;
+
+constexpr size_t kHeads = 32, kKvHeads = 8, kHeadDim = 128;  // of a text layer of Qwen3-VL-4B
+constexpr int kNoDevice = 3, kSamples = 7;
+
+double Median(std::vector<double> values) {
+  std::ranges::nth_element(values, values.begin() + values.size() / 2);
+  return values[values.size() / 2];
+}
+
+struct BenchRow {
+  const char* what;
+  hw::Format format;
+  GpuScores scores;
+  bool decode;
+};
+
+constexpr BenchRow kRows[] = {
+    {"prompt", hw::Format::kF16, GpuScores::kF32, false},
+    {"prompt", hw::Format::kF16, GpuScores::kInt8, false},
+    {"prompt", hw::Format::kQ8_0, GpuScores::kF32, false},
+    {"prompt", hw::Format::kQ8_0, GpuScores::kInt8, false},
+    {"one token", hw::Format::kF16, GpuScores::kF32, true},
+    {"one token", hw::Format::kQ8_0, GpuScores::kF32, true},
+    {"one token", hw::Format::kQ8_0, GpuScores::kInt8, true},
+};
+
+// q, k and v of one row of the table, all tokens, and the reference of its last token.
+class BenchCase {
+ public:
+  BenchCase(const BenchRow& row, size_t length)
+      : prompt_{.name = "",
+                .shape = {1, row.decode ? 1 : length, length, kHeads, kKvHeads, kHeadDim},
+                .causal = true},
+        last_{.name = "", .shape = {1, 1, length, kHeads, kKvHeads, kHeadDim}, .causal = true},
+        tensors_(prompt_) {
+    const size_t kv_row = kKvHeads * kHeadDim;
+    cache_.emplace(attention::KvCacheShape{.n_layers = 1,
+                                           .n_kv_heads = kKvHeads,
+                                           .head_dim = kHeadDim,
+                                           .capacity = length,
+                                           .format = row.format});
+    cache_->Append(0, {tensors_.k.data(), length, kv_row}, {tensors_.v.data(), length, kv_row});
+  }
+
+  attention::Inputs inputs() const {
+    attention::Inputs in = tensors_.inputs();
+    in.cache = &cache_->layer(0);
+    return in;
+  }
+
+  // Of the last token, against float64 on keys and values that were not rounded.
+  double Error(const std::vector<float>& out) const {
+    test::AttentionTensors one(last_);
+    constexpr size_t kRow = kHeads * kHeadDim;
+    one.q.assign(tensors_.q.end() - kRow, tensors_.q.end());
+    const test::AttentionReference ref = Reference(one, tensors_.k, tensors_.v);
+    return test::RelativeError(std::span(out).last(kRow), ref.out);
+  }
+
+ private:
+  test::AttentionCase prompt_, last_;
+  test::AttentionTensors tensors_;
+  std::optional<attention::KvCache> cache_;
+};
+
+struct Measured {
+  double seconds, gflops, gbs, fma_share, read_share, error;
+};
+
+Measured Measure(const hw::CudaDevice& device, std::span<const hw::DeviceCode> code, test::GpuPeaks& peaks,
+                 const BenchRow& row, size_t length) {
+  const BenchCase c(row, length);
+  const attention::Inputs in = c.inputs();
+  // One token's keys and values could stay in a cache of the device: 512 MiB of copies cannot.
+  const size_t bytes = test::GpuBytes(in, device.info().multiprocessors);
+  const size_t room = std::min<size_t>(size_t{1} << 29, device.info().memory_total_bytes / 4);
+  const test::GpuAttention attention(device, code, in, row.scores, row.decode ? room / bytes + 1 : 1);
+  const auto run = [&](size_t times) {
+    const auto start = Clock::now();
+    attention.Run(times);
+    return std::chrono::duration<double>(Clock::now() - start).count() / static_cast<double>(times);
+  };
+  const double once = std::min(run(1), run(1));
+  const auto times = static_cast<size_t>(std::clamp(0.05 / once, 1.0, 2000.0));
+  std::vector<double> seconds, fma, read;
+  for (int i = 0; i < kSamples; ++i) {
+    fma.push_back(peaks.FmaGflops());
+    read.push_back(peaks.ReadGbs());
+    seconds.push_back(run(times));
+  }
+  // As `qwen3vl bench` counts: 4 * head_dim for each key that a row sees; q, out, keys and values once.
+  const double n = static_cast<double>(length), rows = row.decode ? 1 : n;
+  const double seen = row.decode ? n : n * (n + 1) / 2;
+  const double kv_row_bytes = static_cast<double>(hw::RowBytes(row.format, kHeadDim)) * kKvHeads * 2;
+  const double flop = 4.0 * kHeadDim * kHeads * seen;
+  const double moved = n * kv_row_bytes + rows * kHeads * kHeadDim * 2 * sizeof(float);
+  const double median = Median(seconds);
+  return {median,
+          flop / median * 1e-9,
+          moved / median * 1e-9,
+          flop / median * 1e-9 / Median(fma),
+          moved / median * 1e-9 / Median(read),
+          c.Error(attention.Result())};
+}
+
+void PrintCode(const hw::CudaDevice& device, std::span<const hw::DeviceCode> code, test::GpuPeaks& peaks,
+               size_t length) {
+  double f32_seconds = 0;
+  for (const BenchRow& row : kRows) {
+    const Measured m = Measure(device, code, peaks, row, length);
+    const bool int8 = row.scores == GpuScores::kInt8;
+    if (!int8) f32_seconds = m.seconds;
+    std::printf("| %u.%u | %s | %s | %s | %.3f | %.0f | %.2f | %.1f | %.2f | %s | %.1e |\n",
+                code[0].compute / 10, code[0].compute % 10, row.what,
+                std::string(hw::Name(row.format)).c_str(), int8 ? "int8" : "f32", m.seconds * 1e3, m.gflops,
+                m.fma_share, m.gbs, m.read_share,
+                int8 ? std::to_string(f32_seconds / m.seconds).substr(0, 4).c_str() : "", m.error);
+    std::fflush(stdout);
+  }
+}
+
+int Run(size_t length) {
+  const hw::CudaDevice device(hw::kCudaDriverLibrary);
+  device.context()->MakeCurrent();
+  test::GpuPeaks peaks(device);
+  const hw::GpuInfo& gpu = device.info();
+  std::printf("%s, compute capability %d.%d, %zu multiprocessors, %zu MiB; device code: %s.\n",
+              gpu.name.c_str(), gpu.compute_major, gpu.compute_minor, gpu.multiprocessors,
+              gpu.memory_total_bytes >> 20, std::string(attention::DescribeDeviceCode()).c_str());
+  std::printf(
+      "fp32 multiply-adds %.0f GFLOP/s, reading %.1f GB/s; %zu query heads on %zu of %zu, %zu keys, "
+      "causal.\n\n",
+      peaks.FmaGflops(), peaks.ReadGbs(), kHeads, kKvHeads, kHeadDim, length);
+  std::puts(
+      "| code | problem | K, V | scores | ms | GFLOP/s | of FMA peak | GB/s | of read peak | over f32 | "
+      "error |");
+  std::puts("|---|---|---|---|---:|---:|---:|---:|---:|---:|---:|");
+  std::vector<hw::DeviceCode> one;
+  for (unsigned compute : {61u, 75u}) {
+    one.clear();
+    for (const hw::DeviceCode& c : attention::EmbeddedDeviceCode())
+      if (c.compute == compute) one.push_back(c);
+    if (one.empty() || compute > static_cast<unsigned>(gpu.compute_major * 10 + gpu.compute_minor)) continue;
+    PrintCode(device, one, peaks, length);
+  }
+  return one.empty() && attention::EmbeddedDeviceCode().empty();
+}
+
+}  // namespace
+}  // namespace qwen3vl
+
+int main(int argc, char** argv) {
+  const unsigned long length = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 4096;
+  if (length == 0 || length > (1u << 20)) {
+    std::fprintf(stderr, "gpu_bench: length '%s', want 1 to 1048576\n", argv[1]);
+    return 2;
+  }
+  const qwen3vl::hw::GpuList list = qwen3vl::hw::ListGpus(qwen3vl::hw::kCudaDriverLibrary);
+  if (list.devices.empty()) {
+    std::fprintf(stderr, "gpu_bench: %s; nothing was measured\n", list.status.c_str());
+    return qwen3vl::kNoDevice;
+  }
+  try {
+    return qwen3vl::Run(length);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "gpu_bench: %s\n", e.what());
+    return 1;
+  }
+}
