@@ -10,6 +10,7 @@
 #include <regex>
 #include <set>
 #include <string>
+#include <tuple>
 
 #include "attention/cuda/attention_cuda.h"
 #include "cuda/emulated_kernels.h"
@@ -115,11 +116,17 @@ void ExpectToFit(const std::string& name, size_t registers, size_t shared_bytes)
 
 // ptxas has no compute capability 6.1 any more from CUDA 13 on; 7.5 stands in for it, with the same number of
 // registers and nearly the same arithmetic.
-TEST_F(DeviceCodeTest, AssemblesWithoutSpillsAndFitsTheMultiprocessor) {
+class DeviceCodeAssemblyTest : public DeviceCodeTest,
+                               public testing::WithParamInterface<std::tuple<unsigned, unsigned>> {};
+
+TEST_P(DeviceCodeAssemblyTest, NeedsNoSpillsAndFitsTheMultiprocessor) {
   const std::string ptxas = QWEN3VL_PTXAS;
   if (ptxas.empty()) GTEST_SKIP() << "no ptxas here: registers, shared memory and spills are not checked";
+  const auto [compute, head_dim] = GetParam();
+  const std::string prefix = "attention_" + std::to_string(head_dim) + "_";
   const test::TempDir dir;
   for (const hw::DeviceCode& code : EmbeddedDeviceCode()) {
+    if (code.compute != compute || !std::string(code.module).starts_with(prefix)) continue;
     SCOPED_TRACE(NameOf(code));
     const std::string file = dir.Write("code.ptx", code.ptx);
     FILE* pipe = popen((ptxas + " -arch=sm_75 -v " + file + " -o " + file + ".cubin 2>&1").c_str(), "r");
@@ -143,6 +150,13 @@ TEST_F(DeviceCodeTest, AssemblesWithoutSpillsAndFitsTheMultiprocessor) {
     EXPECT_EQ(functions, EntryPoints(code.ptx).size()) << said;
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Modules, DeviceCodeAssemblyTest,
+                         testing::Combine(testing::Values(61u, 75u), testing::Values(64u, 72u, 80u, 128u)),
+                         [](const auto& param_info) {
+                           return "Compute" + std::to_string(std::get<0>(param_info.param)) + "Head" +
+                                  std::to_string(std::get<1>(param_info.param));
+                         });
 
 }  // namespace
 }  // namespace qwen3vl::attention
