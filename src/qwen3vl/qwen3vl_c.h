@@ -72,9 +72,9 @@ typedef struct qwen3vl_model_options {
 
 typedef struct qwen3vl_session_options {
   size_t struct_size;
-  size_t threads; /* 0: physical fast cores */
-  size_t context; /* tokens; 0: 8192 or the model's limit */
-  int kv_type; /* a qwen3vl_kv_type; any other number is refused */
+  size_t threads;          /* 0: physical fast cores */
+  size_t context;          /* tokens; 0: 8192 or the model's limit */
+  int kv_type;             /* a qwen3vl_kv_type; any other number is refused */
   size_t max_image_tokens; /* 0: what the model's files say */
   qwen3vl_progress_fn progress;
   qwen3vl_log_fn log;
