@@ -35,6 +35,14 @@ TEST(Chat, LaterTurnsReuseTheCachePicturesIncluded) {
   }
 }
 
+TEST(Chat, TheDemoModelAnswersLaterQuestionsOnThePictureInTheCache) {
+  const std::string picture = QWEN3VL_SOURCE_DIR "/models/demo/pictures/one.png";
+  const Outcome o =
+      RunCommand({"chat"}, "/image " + picture + "\nHow many objects are there?\nWhat digit is it?\n/quit\n");
+  ASSERT_EQ(o.exit_code, 0) << o;
+  EXPECT_EQ(o.out, "4\n5\n");
+}
+
 TEST(Chat, ClearForgets) {
   const Outcome o = RunCommand(kChat, "Hello\n/clear\nHello\n");
   const std::vector<nlohmann::json> turns = OutJsonLines(o);

@@ -169,6 +169,25 @@ TEST(RunList, AnswersEveryLineAndReportsTheBadOnes) {
   EXPECT_EQ(lines[5]["ids"], lines[0]["ids"]);
 }
 
+TEST(RunList, TheDemoModelAnswersABatchOfPicturesAndBoxes) {
+  const TempDir folder;
+  const std::string one = QWEN3VL_SOURCE_DIR "/models/demo/pictures/one.png",
+                    two = QWEN3VL_SOURCE_DIR "/models/demo/pictures/two.png";
+  const auto ask = [](const char* prompt, std::vector<std::string> pictures) {
+    return nlohmann::json{{"prompt", prompt}, {"images", std::move(pictures)}}.dump() + "\n";
+  };
+  const std::string list =
+      folder.Write("list.jsonl", ask("Describe the picture.", {one}) + ask("Describe the picture.", {two}) +
+                                     ask("Which picture has a green word SUN?", {one, two}));
+  const Outcome o = RunCommand({"run", "--input", list});
+  ASSERT_EQ(o.exit_code, 0) << o;
+  const std::vector<nlohmann::json> lines = OutJsonLines(o);
+  ASSERT_EQ(lines.size(), 3u) << o;
+  EXPECT_EQ(lines[0]["text"], "a white square, a red square, a purple square and a yellow digit 5");
+  EXPECT_EQ(lines[1]["text"], "a green word SUN, a purple triangle and a blue circle");
+  EXPECT_EQ(lines[2]["text"], "second");
+}
+
 TEST(RunList, AllGoodEndsWithZero) {
   const Outcome o = RunCommand({"run", "-m", TinyModel(), "-n", "2", "--input", "-"},
                                "{\"prompt\": \"a\"}\n{\"prompt\": \"b\"}\n");

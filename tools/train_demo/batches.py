@@ -12,7 +12,7 @@ SIZES = [(h, w) for h in range(2, 13) for w in range(2, 13) if 9 <= h * w <= 36 
 def pick_size(rng, most_tokens):
     """Height and width of the model's view, in pixels. Squarish and large views are the more frequent, as in use."""
     sizes = [s for s in SIZES if s[0] * s[1] <= most_tokens]
-    weight = np.array([h * w * (min(h, w) / max(h, w)) for h, w in sizes], float)
+    weight = np.array([(h * w) ** 2 * (min(h, w) / max(h, w)) for h, w in sizes], float)
     h, w = sizes[rng.choice(len(sizes), p=weight / weight.sum())]
     return h * FACTOR, w * FACTOR
 

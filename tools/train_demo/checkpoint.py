@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import torch
 
-DTYPES = {"F32": np.float32, "F16": np.float16}
+DTYPES = {"F32": np.float32, "F16": np.float16, "I32": np.int32}
 
 
 def save(folder, model, heads):

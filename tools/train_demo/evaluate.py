@@ -47,7 +47,7 @@ def pair(kind):
         while True:
             first = scenes.make_scene(rng, *picture_size(rng, min(largest, 160)))
             second, event = scenes.change(rng, first)
-            made = questions.changed(rng, event) if kind == "changed" else questions.which(rng, first, second)
+            made = questions.changed(rng, first, event) if kind == "changed" else questions.which(rng, first, second)
             if made:
                 return [first, second], made
 
@@ -56,7 +56,7 @@ def pair(kind):
 
 def motion(rng, largest):
     frames, thing, way = scenes.clip(rng, *picture_size(rng, min(largest, 160)))
-    return frames, questions.motion(rng, thing, way)
+    return frames, questions.motion(rng, frames, thing, way)
 
 
 KINDS = {k: single(k) for k in questions.SINGLE} | {k: pair(k) for k in questions.PAIR} | {"motion": motion}
@@ -68,11 +68,11 @@ def make(a):
     for kind in a.kinds or KINDS:
         for i in range(a.scenes):
             rng = np.random.default_rng(scenes.SPLITS[a.split] + list(KINDS).index(kind) * (1 << 24) + i)
-            drawn, (question, answer) = KINDS[kind](rng, a.largest)
+            drawn, (question, answer, _) = KINDS[kind](rng, a.largest)
             names = []
             for j, scene in enumerate(drawn):
                 names.append(os.path.join("pictures", f"{kind}-{i:04}-{j}.png"))
-                Image.fromarray(scenes.draw(scene)).save(os.path.join(a.out, names[-1]))
+                Image.fromarray(scenes.draw(scene)).save(os.path.join(a.out, names[-1]), compress_level=1)
             key = f"{kind}-{i:04}"
             lines.append({"id": key, "prompt": question, "video" if kind == "motion" else "images": names})
             answers[key] = answer

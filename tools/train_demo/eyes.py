@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dense supervision of the vision tower: every row it hands over must tell what its 32 x 32 cell shows.
+"""Dense supervision, in training only; the heads are dropped afterwards.
 
-Used in training only; the heads are dropped afterwards. Without them the tower learns through the answers alone, which
-takes many times as many pictures.
+Every row that the vision tower hands over must tell what its 32 x 32 cell shows, and before the text model's last layer
+each answer must tell where the objects are that it is about. Without them all is learnt through the answers' words alone,
+which takes many times as many pictures.
 """
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,14 @@ from scenes import CLASSES, COLOUR_NAMES
 N_CLASSES, N_COLOURS = len(CLASSES), len(COLOUR_NAMES)
 
 
-class Eyes(nn.Module):
+class Heads(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.cells = nn.ModuleList(Cells(c.dim) for _ in range(1 + len(c.deepstack)))
+        self.gaze = nn.Sequential(nn.LayerNorm(c.dim), nn.Linear(c.dim, 8))
+
+
+class Cells(nn.Module):
     def __init__(self, dim):
         super().__init__()
         self.head = nn.Linear(dim, 2 + N_CLASSES + N_COLOURS + 8)
@@ -46,4 +54,20 @@ def loss_and_scores(outputs, targets):
             "box": (box[mid] - targets[mid][:, 3:7]).abs().mean(),
             "corners": (corners[mid] - targets[mid][:, 7:]).abs().mean(),
         }
-    return name_loss + colour_loss + 2 * box_loss + 5 * corner_loss + find, {k: v.item() for k, v in scores.items()}
+    return name_loss + colour_loss + 2 * box_loss + 10 * corner_loss + find, {k: v.item() for k, v in scores.items()}
+
+
+def gaze_loss(found, spans, weight):
+    """found [answer tokens, 8]; spans: (kind, tokens, [(tokens, corners of up to two objects)]); also the mean error."""
+    wanted = torch.zeros(len(found), 8)
+    known = torch.zeros(len(found), 8)
+    at = 0
+    for n, gaze in (look for _, _, looks in spans for look in looks):
+        for i, corners in enumerate(gaze):
+            wanted[at : at + n, 4 * i : 4 * i + 4] = torch.tensor(corners)
+            known[at : at + n, 4 * i : 4 * i + 4] = 1
+        at += n
+    known = known * weight[:, None]
+    error = (found.detach() - wanted).abs()
+    scale = known.sum().clamp(min=1)
+    return 5 * (F.smooth_l1_loss(found, wanted, reduction="none", beta=0.02) * known).sum() / scale, ((error * known).sum() / scale).item()

@@ -285,17 +285,21 @@ class TextModel(nn.Module):
         return signed_tables(positions[axis].T * freq)
 
     def forward(self, ids, layout, rows, deep):
-        """ids [b, questions' tokens], rows and deep[j] [b, visual tokens, dim] -> [b, prefix + tokens, dim]."""
+        """ids [b, questions' tokens], rows and deep[j] [b, visual tokens, dim] -> [b, prefix + tokens, dim], twice:
+
+        what the logits are made of, and what the last layer is given.
+        """
         b = len(rows)
         visual = layout.visual.nonzero()[:, 0]
         x = torch.cat((self.embed_tokens(layout.prefix_ids).expand(b, -1, -1), self.embed_tokens(ids)), 1)
         x = x.index_copy(1, visual, rows)
         tables = self.tables(layout.positions)
         for i, layer in enumerate(self.layers):
+            before = x
             x = layer(x, tables, layout)
             if i < len(deep):
                 x = x.index_add(1, visual, deep[i])
-        return self.norm(x)
+        return self.norm(x), before
 
 
 def smooth_positions(c, strength):
@@ -325,11 +329,6 @@ class Qwen3VL(nn.Module):
         for name, p in self.named_parameters():  # outputs of residual branches start small
             if name.endswith(("o_proj.weight", "down_proj.weight", "attn.proj.weight", "mlp.linear_fc2.weight")):
                 p.data *= 0.4
-
-    def forward(self, patches, grid, ids, layout):
-        """patches [b * segments, n, 1536 or 768] -> hidden states, picture rows [b, visual tokens, dim]."""
-        rows, *deep = self.see(patches, grid, len(ids))
-        return self.language_model(ids, layout, rows, deep), rows
 
     def see(self, patches, grid, b):
         """The rows and the deepstack rows of b prompts, each [b, visual tokens, dim]."""

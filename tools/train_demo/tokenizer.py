@@ -58,11 +58,11 @@ def corpus():
     for _ in range(3000):
         scene = scenes.make_scene(rng, 256, 256)
         for make in questions.MAKERS.values():
-            for text in make(rng, scene) or ():
+            for text in (make(rng, scene) or ())[:2]:
                 words.update(pieces(text))
         other, event = scenes.change(rng, scene)
-        for made in (questions.which(rng, scene, other), questions.changed(rng, event), questions.motion(rng, scene.things[0], "left")):
-            for text in made or ():
+        for made in (questions.which(rng, scene, other), questions.changed(rng, scene, event), questions.motion(rng, [scene], scene.things[0], "left")):
+            for text in (made or ())[:2]:
                 words.update(pieces(text))
     words = Counter({w: 1000 + n for w, n in words.items()})
     for word in questions.vocabulary_words() + ["left", "right", "up", "down", "yes", "no", "picture", "object"]:

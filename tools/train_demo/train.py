@@ -3,8 +3,8 @@
 """Trains the demo model on rendered scenes, in three stages; see README.md for the runs behind the shipped weights.
 
     train.py vision --out RUN --steps 3000               # the vision tower alone, dense targets
-    train.py reading --out RUN --resume RUN --steps 800   # the text model alone, questions and answers
-    train.py answers --out RUN --resume RUN --steps 2000  # the whole model, questions and answers
+    train.py reading --out RUN --resume RUN --steps 2800  # the text model alone, questions and answers
+    train.py answers --out RUN --resume RUN --steps 1200  # the whole model, questions and answers
 
 --resume continues from a run's checkpoint or from a model folder such as models/demo.
 """
@@ -50,8 +50,8 @@ def vision_step(model, heads, rng, a, progress):
     most = 9 if progress < a.small / 2 else 16 if progress < a.small else 36
     patches, grid, _, targets = batches.single_batch(rng, a.batch if most > 16 else a.batch * 3 // 2, most)
     rows, deep = model.visual(patches, grid)
-    loss, scores = eyes.loss_and_scores(heads[0](rows), targets)
-    for head, more in zip(heads[1:], deep):
+    loss, scores = eyes.loss_and_scores(heads.cells[0](rows), targets)
+    for head, more in zip(heads.cells[1:], deep):
         loss = loss + 0.3 * eyes.loss_and_scores(head(more), targets)[0]
     return loss, scores
 
@@ -60,7 +60,7 @@ def run(a):
     torch.set_num_threads(a.threads)
     torch.manual_seed(a.seed)
     model = Qwen3VL(Config())
-    heads = torch.nn.ModuleList(eyes.Eyes(model.c.dim) for _ in range(1 + len(model.c.deepstack)))
+    heads = eyes.Heads(model.c)
     if a.resume:
         checkpoint.load(a.resume, model, heads)
     rng = np.random.default_rng(a.seed)
@@ -73,7 +73,7 @@ def run(a):
         trainer = answers.Trainer(a)
         step_of = trainer.step if a.stage == "answers" else trainer.reading_step
         model.visual.requires_grad_(a.stage == "answers")
-    optimiser = Optimiser(model, [] if a.stage == "reading" else heads.parameters())
+    optimiser = Optimiser(model, heads.parameters())
     os.makedirs(a.out, exist_ok=True)
     means, start, saved = Means(), time.time(), time.time()
     for step in range(a.steps):
