@@ -48,6 +48,7 @@ CudaDriver LoadCudaDriver(const std::string& library_name) {
   bind(d.MemAlloc, "cuMemAlloc_v2");
   bind(d.MemFree, "cuMemFree_v2");
   bind(d.MemGetInfo, "cuMemGetInfo_v2");
+  bind(d.MemsetD8, "cuMemsetD8_v2");
   bind(d.MemcpyHtoD, "cuMemcpyHtoD_v2");
   bind(d.MemcpyDtoH, "cuMemcpyDtoH_v2");
   bind(d.LaunchKernel, "cuLaunchKernel");

@@ -38,6 +38,7 @@ struct CudaDriver {
   int (*MemAlloc)(CudaAddress* address, size_t bytes) = nullptr;
   int (*MemFree)(CudaAddress address) = nullptr;
   int (*MemGetInfo)(size_t* free_bytes, size_t* total_bytes) = nullptr;
+  int (*MemsetD8)(CudaAddress to, unsigned char value, size_t bytes) = nullptr;
   int (*MemcpyHtoD)(CudaAddress to, const void* from, size_t bytes) = nullptr;
   int (*MemcpyDtoH)(void* to, CudaAddress from, size_t bytes) = nullptr;
   int (*LaunchKernel)(CudaHandle function, unsigned grid_x, unsigned grid_y, unsigned grid_z,

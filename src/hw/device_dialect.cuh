@@ -106,6 +106,16 @@ QWEN3VL_DEVICE float HalfToFloat(unsigned short bits) {
   asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(bits));
   return y;
 }
+QWEN3VL_DEVICE unsigned short FloatToHalf(float x) {
+  unsigned short bits;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+  return bits;
+}
+QWEN3VL_DEVICE float Sqrt(float x) {
+  float y;
+  asm("sqrt.rn.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
 QWEN3VL_DEVICE unsigned BitsOf(float x) {
   unsigned y;
   asm("mov.b32 %0, %1;" : "=r"(y) : "f"(x));

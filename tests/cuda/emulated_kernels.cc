@@ -11,6 +11,7 @@ const std::vector<EmulatedKernel>& EmulatedKernels() {
     AddPrefillF32(all);
     AddPrefillInt8(all);
     AddDecode(all);
+    AddLayerKernels(all);
     return all;
   }();
   return kernels;

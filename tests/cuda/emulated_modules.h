@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "attention/cuda/attention_params.h"
 #include "cuda/emulated_kernels.h"
 
 namespace qwen3vl::gpu {
@@ -13,6 +14,8 @@ namespace qwen3vl::gpu {
 void AddPrefillF32(std::vector<EmulatedKernel>& kernels);
 void AddPrefillInt8(std::vector<EmulatedKernel>& kernels);
 void AddDecode(std::vector<EmulatedKernel>& kernels);  // with Merge, for both kinds of scores
+
+void AddLayerKernels(std::vector<EmulatedKernel>& kernels);  // everything of a decoder layer but attention
 
 // Calls add.operator()<kDim, kFormat>() for each.
 template <class F>
@@ -29,18 +32,36 @@ void ForEachModule(const F& add) {
   add.template operator()<128, KvFormat::kQ8_0>();
 }
 
+// The arrays of an attention launch on rows of head_dim columns; `split`: of decode or merge.
+inline std::vector<KernelArray> AttentionArrays(const AttentionParams& p, Grid grid, unsigned head_dim,
+                                                KvFormat format, bool split) {
+  using P = AttentionParams;
+  const size_t batch = grid.z, rows = batch * p.q_len * p.n_heads;
+  const size_t kv = batch * p.n_kv_heads * p.kv_len * head_dim;
+  const size_t element = format == KvFormat::kF32 ? 4 : format == KvFormat::kF16 ? 2 : 1;
+  const size_t scales = format == KvFormat::kQ8_0 ? kv / 32 * 2 : 0;
+  return {{offsetof(P, q), rows * head_dim * 4, false},
+          {offsetof(P, k), kv * element, false},
+          {offsetof(P, v), kv * element, false},
+          {offsetof(P, k_scales), scales, false},
+          {offsetof(P, v_scales), scales, false},
+          {offsetof(P, seen), batch * p.q_len * sizeof(SeenRange), false},
+          {offsetof(P, out), rows * head_dim * 4, true},
+          {offsetof(P, stats), rows * 2 * 4, true},
+          {offsetof(P, partial), split ? rows * p.splits * head_dim * 4 : 0, true},
+          {offsetof(P, partial_stats), split ? rows * p.splits * 2 * 4 : 0, true}};
+}
+
 // "attention_KIND_128_F16_int8TILE" of module "attention_128_F16_int8".
 inline EmulatedKernel MakeKernel(const char* kind, unsigned head_dim, KvFormat format, ScoreType scores,
                                  const char* tile, unsigned threads, void (*run)(const AttentionParams&)) {
   constexpr const char* kFormatNames[] = {"F32", "F16", "Q8_0"};  // by value of KvFormat
   const std::string module = std::to_string(head_dim) + "_" + kFormatNames[static_cast<unsigned>(format)] +
                              (scores == ScoreType::kInt8 ? "_int8" : "");
-  return {std::string("attention_") + kind + "_" + module + tile,
-          "attention_" + module,
-          head_dim,
-          format,
-          threads,
-          run};
+  const bool split = std::string(kind) != "prefill";
+  return MakeEmulatedKernel(
+      std::string("attention_") + kind + "_" + module + tile, "attention_" + module, threads, run,
+      [=](const AttentionParams& p, Grid grid) { return AttentionArrays(p, grid, head_dim, format, split); });
 }
 
 }  // namespace qwen3vl::gpu

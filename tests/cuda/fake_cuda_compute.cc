@@ -3,9 +3,10 @@
 // Device memory is heap memory of exactly the bytes asked for, and a launch runs the kernel of that name on
 // the block emulator, provided that the module's text declares it. FAKE_CUDA_FAULT says what fails, a list
 // of: "jit" (the driver cannot compile), "jit75" (nor code for compute capability 7.5), "load_memory" (no
-// memory for a module), "memory" (none for data), "upload", "download", "launch", "run" (the kernel starts
-// and does not end well). FAKE_CUDA_ORDER ("reverse", "shuffled"): in which order the emulated threads run.
-// FAKE_CUDA_EXECUTE=ptx: what runs is the module's text, on the PTX interpreter.
+// memory for a module), "memory" (none for data), "upload", "download", "launch", "launch_memory" (no
+// memory to launch with), "run" (the kernel starts and does not end well). FAKE_CUDA_ORDER ("reverse",
+// "shuffled"): in which order the emulated threads run. FAKE_CUDA_EXECUTE=ptx: what runs is the module's
+// text, on the PTX interpreter. FAKE_CUDA_FREE_MIB: free memory, 2 GiB if not set.
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -17,7 +18,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -29,7 +29,6 @@
 
 namespace {
 
-using qwen3vl::gpu::AttentionParams;
 using qwen3vl::gpu::EmulatedKernel;
 using qwen3vl::gpu::EmulatedKernels;
 using qwen3vl::gpu::MemoryRange;
@@ -77,27 +76,14 @@ qwen3vl::gpu::ThreadOrder Order() {
                                : ThreadOrder::kForward;
 }
 
-// The arrays of a launch, each in a heap block of exactly the bytes it has, so that what a kernel reads or
-// writes past one of them is seen.
+// The parameters of a launch, with each array in a heap block of exactly the bytes it has, so that what a
+// kernel reads or writes past one of them is seen.
 class Arrays {
  public:
-  Arrays(const AttentionParams& p, const EmulatedKernel& kernel, size_t batch) : params_(p) {
-    using qwen3vl::gpu::KvFormat;
-    const size_t dim = kernel.head_dim, rows = batch * p.q_len * p.n_heads;
-    const size_t kv = batch * p.n_kv_heads * p.kv_len * dim;
-    const size_t element = kernel.format == KvFormat::kF32 ? 4 : kernel.format == KvFormat::kF16 ? 2 : 1;
-    const size_t scales = kernel.format == KvFormat::kQ8_0 ? kv / 32 * 2 : 0;
-    const bool split = kernel.name.find("prefill") == std::string::npos;
-    Move(params_.q, rows * dim * 4, false);
-    Move(params_.k, kv * element, false);
-    Move(params_.v, kv * element, false);
-    Move(params_.k_scales, scales, false);
-    Move(params_.v_scales, scales, false);
-    Move(params_.seen, batch * p.q_len * sizeof(qwen3vl::gpu::SeenRange), false);
-    Move(params_.out, rows * dim * 4, true);
-    Move(params_.stats, rows * 2 * 4, true);
-    Move(params_.partial, split ? rows * p.splits * dim * 4 : 0, true);
-    Move(params_.partial_stats, split ? rows * p.splits * 2 * 4 : 0, true);
+  Arrays(const void* parameters, const EmulatedKernel& kernel, qwen3vl::gpu::Grid grid)
+      : parameters_(kernel.parameter_bytes / sizeof(uint64_t)) {
+    std::memcpy(parameters_.data(), parameters, kernel.parameter_bytes);
+    for (const qwen3vl::gpu::KernelArray& array : kernel.arrays(parameters, grid)) Move(array);
   }
   ~Arrays() {
     for (const auto& [original, range] : moved_) {
@@ -107,7 +93,7 @@ class Arrays {
     }
   }
 
-  const AttentionParams& params() const { return params_; }
+  std::span<const uint64_t> parameters() const { return parameters_; }
   std::vector<MemoryRange> Ranges() const {
     std::vector<MemoryRange> ranges;
     for (const auto& [original, range] : moved_) ranges.push_back(range);
@@ -115,17 +101,17 @@ class Arrays {
   }
 
  private:
-  template <class T>
-  void Move(T*& pointer, size_t bytes, bool writable) {
+  void Move(const qwen3vl::gpu::KernelArray& array) {
+    uint64_t& address = parameters_[array.offset / sizeof(uint64_t)];
     void* copy = nullptr;
-    if (posix_memalign(&copy, 256, bytes) != 0) throw std::bad_alloc();
-    void* original = const_cast<std::remove_const_t<T>*>(pointer);
-    std::memcpy(copy, original, bytes);
-    moved_.push_back({original, {reinterpret_cast<uint64_t>(copy), bytes, writable}});
-    pointer = static_cast<T*>(copy);
+    if (posix_memalign(&copy, 256, array.bytes) != 0) throw std::bad_alloc();
+    void* original = reinterpret_cast<void*>(address);
+    if (array.bytes) std::memcpy(copy, original, array.bytes);
+    address = reinterpret_cast<uint64_t>(copy);
+    moved_.push_back({original, {address, array.bytes, array.writable}});
   }
 
-  AttentionParams params_;
+  std::vector<uint64_t> parameters_;
   std::vector<std::pair<void*, MemoryRange>> moved_;
 };
 
@@ -198,8 +184,16 @@ FAKE_CUDA_EXPORT int cuMemFree_v2(uint64_t address) {
 }
 
 FAKE_CUDA_EXPORT int cuMemGetInfo_v2(size_t* free_bytes, size_t* total_bytes) {
-  *free_bytes = 4096;
   *total_bytes = size_t{2} << 30;
+  *free_bytes = Fails("memory") ? 4096 : *total_bytes;
+  if (const std::string_view mib = Setting("FAKE_CUDA_FREE_MIB"); !mib.empty())
+    *free_bytes = std::stoul(std::string(mib)) << 20;
+  return 0;
+}
+
+FAKE_CUDA_EXPORT int cuMemsetD8_v2(uint64_t to, unsigned char value, size_t bytes) {
+  if (!IsAllocated(to, bytes)) return kInvalidValue;
+  std::memset(reinterpret_cast<void*>(to), value, bytes);
   return 0;
 }
 
@@ -227,20 +221,20 @@ FAKE_CUDA_EXPORT int cuLaunchKernel(void* function, unsigned grid_x, unsigned gr
                     shared_bytes == 0;
   if (!fits) return kInvalidValue;
   if (Fails("launch")) return kLaunchFailed;
+  if (Fails("launch_memory")) return kOutOfMemory;
   run_failed = Fails("run");
   if (run_failed) return 0;
-  AttentionParams params;
-  std::memcpy(&params, parameters[0], sizeof params);
-  const Arrays arrays(params, *source, grid_z);
+  const qwen3vl::gpu::Grid grid{grid_x, grid_y, grid_z};
+  const Arrays arrays(parameters[0], *source, grid);
   const std::vector<MemoryRange> ranges = arrays.Ranges();
   const auto run = [&] {
     if (ptx)
-      qwen3vl::gpu::RunPtx(*ptx, std::as_bytes(std::span(&arrays.params(), 1)), ranges);
+      qwen3vl::gpu::RunPtx(*ptx, std::as_bytes(arrays.parameters()), ranges);
     else
-      source->run(arrays.params());
+      source->run(arrays.parameters().data());
   };
   try {
-    qwen3vl::gpu::Launch({grid_x, grid_y, grid_z}, block_x, run, Order());
+    qwen3vl::gpu::Launch(grid, block_x, run, Order());
   } catch (const std::exception& e) {
     launch_error = e.what();
     return kLaunchFailed;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <stdexcept>
 #include <string>
@@ -124,14 +125,16 @@ class Thread {
         return AsBits(a * b);
       case PtxOp::kDiv:
         return AsBits(a / b);
+      case PtxOp::kNeg:
+        return AsBits(-a);
       case PtxOp::kRcp:
         return AsBits(1.0f / a);
+      case PtxOp::kSqrt:
+        return AsBits(Sqrt(a));
       case PtxOp::kFma:
         return AsBits(Fma(a, b, AsFloat(v[2])));
       case PtxOp::kMax:
         return AsBits(Max(a, b));
-      case PtxOp::kNeg:
-        return AsBits(-a);
       case PtxOp::kExp2:
         return AsBits(Exp2(a));
       case PtxOp::kMov:
@@ -139,7 +142,7 @@ class Thread {
       case PtxOp::kSelect:
         return (v[2] & 1) != 0 ? v[0] : v[1];
       case PtxOp::kSetPredicate:
-        return Holds(i.compare, a, b);
+        return (i.unordered && (std::isnan(a) || std::isnan(b))) || Holds(i.compare, a, b);
       default:
         Fail(i, "unknown arithmetic on floats");
     }
@@ -157,6 +160,10 @@ class Thread {
         return a + b;
       case PtxOp::kSub:
         return a - b;
+      case PtxOp::kNeg:
+        return ~a + 1;
+      case PtxOp::kDp4a:
+        return Dp4a(static_cast<unsigned>(a), static_cast<unsigned>(b), static_cast<unsigned>(v[2]));
       case PtxOp::kMulLo:
         return a * b;
       case PtxOp::kMulHi:
@@ -165,8 +172,6 @@ class Thread {
         const uint64_t product = is_signed ? static_cast<uint64_t>(sa * sb) : a * b;
         return i.op == PtxOp::kMulWide ? product : product >> bits;
       }
-      case PtxOp::kDp4a:
-        return Dp4a(static_cast<unsigned>(a), static_cast<unsigned>(b), static_cast<unsigned>(v[2]));
       case PtxOp::kMad:
         return a * b + v[2];
       case PtxOp::kDiv:
@@ -186,8 +191,6 @@ class Thread {
         return a ^ b;
       case PtxOp::kNot:
         return ~a;
-      case PtxOp::kPermute:
-        return Permute(a, b, v[2]);
       case PtxOp::kShiftLeft:
         return (v[1] & Mask(32)) >= bits ? 0 : a << (v[1] & Mask(32));
       case PtxOp::kShiftRight: {
@@ -198,6 +201,13 @@ class Thread {
       case PtxOp::kBfe:
         return is_signed ? (Fail(i, "signed bit field"), 0)
                          : (a >> (v[1] & 0xff)) & Mask(static_cast<unsigned>(v[2] & 0xff));
+      case PtxOp::kBfi: {
+        const uint64_t at = v[2] & 0xff,
+                       mask = at >= bits ? 0 : Mask(static_cast<unsigned>(v[3] & 0xff)) << at;
+        return (b & ~mask) | ((at >= bits ? 0 : a << at) & mask);
+      }
+      case PtxOp::kPermute:
+        return Permute(a, b, v[2]);
       case PtxOp::kSelect:
         return (v[2] & 1) != 0 ? a : b;
       case PtxOp::kSetPredicate:
@@ -241,6 +251,8 @@ class Thread {
 
   uint64_t Convert(const PtxInstruction& i, uint64_t value) const {
     const uint64_t bits = value & Mask(i.from.bits);
+    if (i.type.kind == 'f' && i.type.bits == 16 && i.from.kind == 'f' && i.from.bits == 32)
+      return FloatToHalf(AsFloat(bits));
     if (i.type.kind == 'f' && i.type.bits == 32) {
       if (i.from.kind == 'f' && i.from.bits == 16)
         return AsBits(HalfToFloat(static_cast<unsigned short>(bits)));
@@ -282,6 +294,7 @@ class Thread {
     for (size_t n = 0; n < i.to.size(); ++n) {
       uint64_t value = 0;
       std::memcpy(&value, from + n * each, each);
+      if (i.type.kind == 's') value = static_cast<uint64_t>(Signed(value, i.type.bits));
       registers_[i.to[n].index] = value;
     }
   }

@@ -56,17 +56,17 @@ struct Mnemonic {
   PtxOp op;
 };
 constexpr Mnemonic kMnemonics[] = {
-    {"add", PtxOp::kAdd},        {"and", PtxOp::kAnd},           {"bar", PtxOp::kBarrier},
-    {"bfe", PtxOp::kBfe},        {"bra", PtxOp::kBranch},        {"cvt", PtxOp::kConvert},
-    {"cvta", PtxOp::kMov},       {"div", PtxOp::kDiv},           {"dp4a", PtxOp::kDp4a},
-    {"neg", PtxOp::kNeg},        {"prmt", PtxOp::kPermute},      {"ex2", PtxOp::kExp2},
-    {"fma", PtxOp::kFma},        {"ld", PtxOp::kLoad},           {"mad", PtxOp::kMad},
-    {"max", PtxOp::kMax},        {"min", PtxOp::kMin},           {"mov", PtxOp::kMov},
-    {"mul", PtxOp::kMulLo},      {"not", PtxOp::kNot},           {"or", PtxOp::kOr},
-    {"rcp", PtxOp::kRcp},        {"rem", PtxOp::kRem},           {"ret", PtxOp::kReturn},
-    {"selp", PtxOp::kSelect},    {"setp", PtxOp::kSetPredicate}, {"shl", PtxOp::kShiftLeft},
-    {"shr", PtxOp::kShiftRight}, {"st", PtxOp::kStore},          {"sub", PtxOp::kSub},
-    {"xor", PtxOp::kXor},
+    {"add", PtxOp::kAdd},       {"and", PtxOp::kAnd},        {"bar", PtxOp::kBarrier},
+    {"bfe", PtxOp::kBfe},       {"bfi", PtxOp::kBfi},        {"bra", PtxOp::kBranch},
+    {"cvt", PtxOp::kConvert},   {"cvta", PtxOp::kMov},       {"div", PtxOp::kDiv},
+    {"dp4a", PtxOp::kDp4a},     {"ex2", PtxOp::kExp2},       {"fma", PtxOp::kFma},
+    {"ld", PtxOp::kLoad},       {"mad", PtxOp::kMad},        {"max", PtxOp::kMax},
+    {"min", PtxOp::kMin},       {"mov", PtxOp::kMov},        {"mul", PtxOp::kMulLo},
+    {"neg", PtxOp::kNeg},       {"not", PtxOp::kNot},        {"or", PtxOp::kOr},
+    {"prmt", PtxOp::kPermute},  {"rcp", PtxOp::kRcp},        {"rem", PtxOp::kRem},
+    {"ret", PtxOp::kReturn},    {"selp", PtxOp::kSelect},    {"setp", PtxOp::kSetPredicate},
+    {"shl", PtxOp::kShiftLeft}, {"shr", PtxOp::kShiftRight}, {"sqrt", PtxOp::kSqrt},
+    {"st", PtxOp::kStore},      {"sub", PtxOp::kSub},        {"xor", PtxOp::kXor},
 };
 
 // Parses the body of one kernel.
@@ -144,6 +144,10 @@ class KernelParser {
     static constexpr std::string_view kSpaces[] = {"param", "shared", "global"};
     if (i.op == PtxOp::kMulLo && word == "hi") i.op = PtxOp::kMulHi;
     if (i.op == PtxOp::kMulLo && word == "wide") i.op = PtxOp::kMulWide;
+    if (i.op == PtxOp::kSetPredicate && word.size() == 3 && word.ends_with('u')) {
+      i.unordered = true;
+      word.remove_suffix(1);
+    }
     if (const auto at = std::ranges::find(kCompares, word); at != std::end(kCompares))
       i.compare = static_cast<PtxCompare>(at - std::begin(kCompares));
     if (const auto at = std::ranges::find(kSpaces, word); at != std::end(kSpaces))

@@ -17,6 +17,7 @@ enum class PtxOp : uint8_t {
   kAnd,
   kBarrier,
   kBfe,
+  kBfi,
   kBranch,
   kConvert,
   kDiv,
@@ -44,6 +45,7 @@ enum class PtxOp : uint8_t {
   kShiftRight,
   kShuffleFrom,
   kShuffleXor,
+  kSqrt,
   kStore,
   kSub,
   kXor,
@@ -71,6 +73,7 @@ struct PtxInstruction {
   PtxType from;  // kConvert: of the source
   PtxCompare compare{};
   PtxSpace space{};
+  bool unordered = false;  // kSetPredicate: a NaN makes it true
   bool guarded = false, guard_negated = false;
   uint32_t guard = 0;                   // register
   uint32_t target = 0;                  // kBranch: instruction

@@ -2,41 +2,37 @@
 #include "cuda/stand_in_code.h"
 
 #include <deque>
+#include <map>
 #include <string>
 #include <vector>
+
+#include "cuda/emulated_kernels.h"
 
 namespace qwen3vl::test {
 namespace {
 
 using hw::DeviceCode;
 
-std::string ModuleText(unsigned compute, const std::string& module) {
-  std::string text = ".version 6.0\n.target sm_" + std::to_string(compute) + "\n";
-  for (const std::string& name : {"prefill_" + module + "_tile128", "prefill_" + module + "_tile256",
-                                  "decode_" + module, "merge_" + module})
-    if (compute != 75 || !name.ends_with("tile128")) text += ".visible .entry attention_" + name + "()\n";
-  return text;
-}
-
+// As the build makes the modules: for compute capability 7.5 there is no tile of 128.
 std::vector<DeviceCode> MakeTable() {
-  static std::deque<std::string> texts;
-  static std::deque<std::string> names;
+  static std::deque<std::map<std::string, std::string>> texts;
   std::vector<DeviceCode> table;
-  for (unsigned compute : {75u, 61u})
-    for (const char* format : {"64_F32", "64_F16", "64_Q8_0", "72_F32", "72_F16", "80_F32", "80_F16",
-                               "128_F32", "128_F16", "128_Q8_0"})
-      for (const char* scores : {"", "_int8"}) {
-        const std::string module = std::string(format) + scores;
-        texts.push_back(ModuleText(compute, module));
-        names.push_back("attention_" + module);
-        table.push_back({compute, names.back().c_str(), texts.back().c_str()});
-      }
+  for (unsigned compute : {75u, 61u}) {
+    std::map<std::string, std::string>& modules = texts.emplace_back();
+    for (const gpu::EmulatedKernel& kernel : gpu::EmulatedKernels()) {
+      std::string& text = modules[kernel.module];
+      if (text.empty()) text = ".version 6.0\n.target sm_" + std::to_string(compute) + "\n";
+      if (compute != 75 || !kernel.name.ends_with("tile128"))
+        text += ".visible .entry " + kernel.name + "()\n";
+    }
+    for (const auto& [module, text] : modules) table.push_back({compute, module.c_str(), text.c_str()});
+  }
   return table;
 }
 
 }  // namespace
 
-std::span<const hw::DeviceCode> StandInDeviceCode() {
+std::span<const DeviceCode> StandInDeviceCode() {
   static const std::vector<DeviceCode> table = MakeTable();
   return table;
 }

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qwen3vl/cuda/layer_kernels.h"
+
+#include "qwen3vl/error.h"
+
+namespace qwen3vl {
+namespace {
+
+constexpr const char* kFormatNames[] = {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K"};
+
+// In the order of LayerKernels::layer_.entries; the last one depends on the cache.
+enum Entry { kRmsNorm, kQuantize, kHeads, kSwiGlu, kNarrow, kAddRows, kKeep };
+
+std::string KeepName(hw::Format format) {
+  switch (format) {
+    case hw::Format::kF16:
+      return "layer_keep_F16";
+    case hw::Format::kBF16:
+      return "layer_keep_BF16";
+    case hw::Format::kQ8_0:
+      return "layer_keep_Q8_0";
+    default:
+      return "layer_keep_F32";
+  }
+}
+
+unsigned Groups(size_t n, size_t of) { return static_cast<unsigned>((n + of - 1) / of); }
+unsigned Count(size_t n) { return static_cast<unsigned>(n); }
+
+template <class T>
+T* At(hw::CudaAddress address) {
+  return reinterpret_cast<T*>(address);
+}
+
+void RequireLoaded(const hw::DeviceFunctions& functions) {
+  if (!functions.failure.empty()) throw Error(ErrorCode::kDevice, functions.failure);
+}
+
+}  // namespace
+
+LayerKernels::LayerKernels(std::shared_ptr<const hw::CudaDevice> device, std::span<const hw::DeviceCode> code,
+                           const std::set<gpu::WeightFormat>& formats, hw::Format kv_format)
+    : device_(std::move(device)) {
+  const std::string names[] = {"layer_rms_norm", "layer_quantize", "layer_heads",      "layer_swiglu",
+                               "layer_narrow",   "layer_add_rows", KeepName(kv_format)};
+  layer_ = hw::LoadFunctions(*device_, code, "layer", names);
+  RequireLoaded(layer_);
+  for (gpu::WeightFormat format : formats) {
+    Products& p = products_[static_cast<size_t>(format)];
+    p.name = std::string("product_") + kFormatNames[static_cast<size_t>(format)];
+    const std::string entries[] = {p.name + "_one", p.name + "_four", p.name + "_tile"};
+    p.functions = hw::LoadFunctions(*device_, code, p.name, entries);
+    RequireLoaded(p.functions);
+  }
+}
+
+void LayerKernels::RmsNorm(const gpu::NormParams& params, size_t rows) const {
+  Start(layer_.entries[kRmsNorm], {Count(rows)}, gpu::kNormThreads, &params, "layer_rms_norm");
+}
+
+void LayerKernels::Heads(const gpu::HeadParams& params, size_t tokens) const {
+  Start(layer_.entries[kHeads], {Groups(params.heads, gpu::kHeadThreads / 32), Count(tokens)},
+        gpu::kHeadThreads, &params, "layer_heads");
+}
+
+void LayerKernels::Keep(const gpu::KeepParams& params, size_t tokens) const {
+  Start(layer_.entries[kKeep], {Groups(params.heads, gpu::kHeadThreads / 32), Count(tokens)},
+        gpu::kHeadThreads, &params, "layer_keep");
+}
+
+void LayerKernels::SwiGlu(const gpu::SwiGluParams& params) const {
+  Start(layer_.entries[kSwiGlu], {Groups(params.count, gpu::kValuesPerBlock)}, gpu::kValueThreads, &params,
+        "layer_swiglu");
+}
+
+void LayerKernels::Narrow(const gpu::NarrowParams& params) const {
+  Start(layer_.entries[kNarrow], {Groups(params.count, gpu::kValuesPerBlock)}, gpu::kValueThreads, &params,
+        "layer_narrow");
+}
+
+void LayerKernels::AddRows(const gpu::AddRowsParams& params, size_t rows) const {
+  Start(layer_.entries[kAddRows], {Groups(params.cols, gpu::kValuesPerBlock), Count(rows)},
+        gpu::kValueThreads, &params, "layer_add_rows");
+}
+
+void LayerKernels::Quantize(const DeviceRows& rows) const {
+  const size_t blocks = Groups(rows.cols, gpu::kBlockCols);
+  const gpu::QuantizeParams params{.x = At<float>(rows.x),
+                                   .q = At<unsigned>(rows.codes),
+                                   .scales = At<float>(rows.scales),
+                                   .sums = At<float>(rows.sums),
+                                   .cols = Count(rows.cols),
+                                   .padded = Count(blocks * gpu::kBlockCols)};
+  Start(layer_.entries[kQuantize], {Groups(params.padded, gpu::kQuantizeCols), Count(rows.n)},
+        gpu::kQuantizeThreads, &params, "layer_quantize");
+}
+
+void LayerKernels::Product(const DeviceWeight& weight, hw::CudaAddress at, const DeviceRows& rows,
+                           hw::CudaAddress y, bool accumulate) const {
+  const gpu::ProductParams params{.weights = At<void>(at),
+                                  .x = At<float>(rows.x),
+                                  .q = At<unsigned>(rows.codes),
+                                  .scales = At<float>(rows.scales),
+                                  .sums = At<float>(rows.sums),
+                                  .y = At<float>(y),
+                                  .rows = Count(weight.rows),
+                                  .cols = Count(weight.cols),
+                                  .n = Count(rows.n),
+                                  .blocks = Count(weight.blocks),
+                                  .row_bytes = Count(weight.row_bytes),
+                                  .accumulate = accumulate ? 1u : 0u};
+  const Products& p = products_[static_cast<size_t>(weight.format)];
+  if (rows.n > gpu::kMaxDotTokens) {
+    device_->Start(p.functions.entries[2],
+                   {Groups(weight.rows, gpu::kTileRows), Groups(rows.n, gpu::kTileRows)}, gpu::kTileThreads,
+                   &params, p.name + "_tile");
+    return;
+  }
+  device_->Start(p.functions.entries[rows.n == 1 ? 0 : 1], {Groups(weight.rows, gpu::kDotRows)},
+                 gpu::kDotThreads, &params, p.name + (rows.n == 1 ? "_one" : "_four"));
+}
+
+}  // namespace qwen3vl

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// The stand-in for NVIDIA's driver library, and what it is told through the environment.
+#pragma once
+
+#include <cstdlib>
+#include <string>
+
+namespace qwen3vl::test {
+
+// What the stand-in driver reads; restored to a healthy GTX 1050 at the end.
+class FakeCuda {
+ public:
+  explicit FakeCuda(const char* device = "one") { Set(device); }
+  ~FakeCuda() { Set("one"); }
+  void Device(const char* name) { setenv("FAKE_CUDA", name, 1); }
+  void Fault(const char* name) { setenv("FAKE_CUDA_FAULT", name, 1); }
+  void Order(const char* name) { setenv("FAKE_CUDA_ORDER", name, 1); }
+  void ExecutePtx(bool yes) { setenv("FAKE_CUDA_EXECUTE", yes ? "ptx" : "", 1); }
+  void FreeMebibytes(const char* n) { setenv("FAKE_CUDA_FREE_MIB", n, 1); }
+
+ private:
+  void Set(const char* device) {
+    Device(device);
+    Fault("");
+    Order("");
+    ExecutePtx(false);
+    FreeMebibytes("");
+  }
+};
+
+// The stand-in driver library; QWEN3VL_FAKE_CUDA in the environment names another.
+inline std::string FakeDriver() {
+  const char* other = std::getenv("QWEN3VL_FAKE_CUDA");
+  return other ? other : QWEN3VL_FAKE_CUDA;
+}
+
+}  // namespace qwen3vl::test
