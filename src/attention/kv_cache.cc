@@ -208,7 +208,13 @@ void KvCache::Append(size_t index, hw::MatrixView<const float> k, hw::MatrixView
 }
 
 void KvCache::Truncate(size_t length) {
-  for (KvCacheLayer& layer : impl_->layers) layer.length = std::min(layer.length, length);
+  for (size_t i = 0; i < impl_->layers.size(); ++i) TruncateLayer(i, length);
+}
+
+void KvCache::TruncateLayer(size_t index, size_t length) {
+  assert(index < impl_->layers.size());
+  KvCacheLayer& layer = impl_->layers[index];
+  layer.length = std::min(layer.length, length);
 }
 
 void KvCache::CopyPrefix(const KvCache& other, size_t length) {

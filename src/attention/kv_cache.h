@@ -88,8 +88,9 @@ class KvCache {
   // Appends rows of k and v [n, n_kv_heads * head_dim] (any row stride) to one layer.
   // Throws Error(kInvalidArgument) when the capacity does not hold them; nothing is changed then.
   void Append(size_t layer, hw::MatrixView<const float> k, hw::MatrixView<const float> v);
-  // Forgets all rows from `length` on, in every layer.
+  // Forgets all rows from `length` on, in every layer; in one.
   void Truncate(size_t length);
+  void TruncateLayer(size_t layer, size_t length);
   // Makes this cache hold the first `length` rows of `other` (same shape but for the capacity).
   void CopyPrefix(const KvCache& other, size_t length);
 

@@ -82,6 +82,12 @@ CudaBuffer& CudaBuffer::operator=(CudaBuffer&& other) noexcept {
   return *this;
 }
 
+void CudaBuffer::Clear() const {
+  if (bytes_ == 0) return;
+  context_->Check(context_->driver().MemsetD8(address_, 0, bytes_),
+                  "cuMemsetD8 of " + std::to_string(bytes_) + " bytes");
+}
+
 void CudaBuffer::Upload(size_t offset, const void* from, size_t bytes) const {
   if (bytes == 0) return;
   context_->Check(context_->driver().MemcpyHtoD(address_ + offset, from, bytes),
@@ -127,6 +133,12 @@ CudaHandle CudaModule::Find(const std::string& name) const {
 
 CudaDevice::CudaDevice(const std::string& driver_library) : info_(ChooseDevice(ListGpus(driver_library))) {
   context_ = std::make_shared<const CudaContext>(LoadCudaDriver(driver_library), info_.ordinal);
+}
+
+size_t CudaDevice::FreeBytes() const {
+  size_t free_bytes = 0, total_bytes = 0;
+  context_->Check(context_->driver().MemGetInfo(&free_bytes, &total_bytes), "cuMemGetInfo");
+  return free_bytes;
 }
 
 void CudaDevice::Start(CudaHandle function, CudaGrid grid, unsigned threads, const void* parameters,

@@ -43,6 +43,7 @@ class CudaBuffer {
 
   size_t bytes() const { return bytes_; }
   CudaAddress address() const { return address_; }
+  void Clear() const;  // to zeros
   void Upload(size_t offset, const void* from, size_t bytes) const;
   void Download(void* to, size_t offset, size_t bytes) const;
 
@@ -80,6 +81,7 @@ class CudaDevice {
   explicit CudaDevice(const std::string& driver_library);
 
   const GpuInfo& info() const { return info_; }
+  size_t FreeBytes() const;  // of its memory, now
   const std::shared_ptr<const CudaContext>& context() const { return context_; }
   // Starts `function` with one struct as its parameter, after all that was started before.
   void Start(CudaHandle function, CudaGrid grid, unsigned threads, const void* parameters,

@@ -49,6 +49,12 @@ Generator::Generator(std::shared_ptr<const Model::Impl> model, const SessionOpti
       runtime_(options),
       cache_(CacheShape(model_->files.config, options)),
       text_(model_->files.config.text, model_->files.text) {
+  GpuChoice gpu = ChooseGpuLayers({.config = &model_->files.config.text,
+                                   .weights = &model_->files.text,
+                                   .kv = cache_.shape(),
+                                   .options = &options_});
+  text_.UseGpu(std::move(gpu.layers));
+  gpu_report_ = std::move(gpu.report);
   if (model_->files.config.vision)
     vision_ = std::make_unique<VisionModel>(*model_->files.config.vision, model_->files.vision);
 }

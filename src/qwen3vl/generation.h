@@ -28,6 +28,7 @@ class Generator {
   Runtime& runtime() { return runtime_; }
   const Runtime& runtime() const { return runtime_; }
   const attention::KvCache& cache() const { return cache_; }
+  const std::string& gpu_report() const { return gpu_report_; }
 
  private:
   struct Features {
@@ -52,6 +53,7 @@ class Generator {
   Runtime runtime_;
   attention::KvCache cache_;
   TextModel text_;
+  std::string gpu_report_;
   std::unique_ptr<VisionModel> vision_;
   Prompt sequence_;                 // what the cache holds: ids, pictures and positions of its tokens
   std::vector<Features> features_;  // one a visual of sequence_; empty rows: not encoded yet

@@ -2,6 +2,9 @@
 #include "qwen3vl/memory_need.h"
 
 #include <algorithm>
+#include <charconv>
+#include <optional>
+#include <string_view>
 
 #include "attention/kv_cache.h"
 #include "hw/checked.h"
@@ -11,6 +14,20 @@
 #include "qwen3vl/vision.h"
 
 namespace qwen3vl {
+namespace {
+
+// The text layer that a tensor belongs to, by its name in either file format.
+std::optional<size_t> TextLayerOf(std::string_view name) {
+  for (std::string_view prefix : {"blk.", "model.language_model.layers.", "model.layers."}) {
+    if (!name.starts_with(prefix)) continue;
+    size_t layer = 0;
+    const char* digits = name.data() + prefix.size();
+    if (std::from_chars(digits, name.data() + name.size(), layer).ec == std::errc()) return layer;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
 
 size_t ContextOf(const ModelConfig& config, const SessionOptions& options) {
   constexpr size_t kDefaultContext = 8192;
@@ -64,6 +81,25 @@ MemoryNeed EstimateMemory(const ModelConfig& config, size_t weight_bytes, const 
                                       3 * (width * height + size.width * size.height), "image stage");
   }
   return need;
+}
+
+size_t EstimateGpuMemory(const ModelConfig& config, std::span<const TensorEntry> tensors,
+                         const SessionOptions& options) {
+  constexpr const char* kWhat = "memory on the GPU";
+  const TextConfig& t = config.text;
+  const size_t n = std::min(options.gpu_layers, t.n_layers);
+  if (n == 0) return 0;
+  const size_t context = ContextOf(config, options);
+  size_t bytes = attention::KvCache::BytesFor({.n_layers = n,
+                                               .n_kv_heads = t.n_kv_heads,
+                                               .head_dim = t.head_dim,
+                                               .capacity = context,
+                                               .format = ToFormat(options.kv_type)});
+  bytes = hw::CheckedAdd(bytes, TextModel::ScratchBytes(t, std::min(options.prefill_chunk, context)), kWhat);
+  for (const TensorEntry& e : tensors)
+    if (const std::optional<size_t> layer = TextLayerOf(e.name); layer && *layer >= t.n_layers - n)
+      bytes = hw::CheckedAdd(bytes, e.bytes, kWhat);
+  return bytes;
 }
 
 }  // namespace qwen3vl

@@ -3,8 +3,11 @@
 // before it allocates.
 #pragma once
 
+#include <span>
+
 #include "qwen3vl/config.h"
 #include "qwen3vl/qwen3vl.h"
+#include "qwen3vl/weights.h"
 
 namespace qwen3vl {
 
@@ -15,6 +18,11 @@ size_t ContextOf(const ModelConfig& config, const SessionOptions& options);
 // `picture`: the largest picture in pixels (0: none). Overflow-checked.
 MemoryNeed EstimateMemory(const ModelConfig& config, size_t weight_bytes, const SessionOptions& options,
                           size_t picture_width, size_t picture_height);
+
+// Bytes that the layers of `options.gpu_layers` take on a GPU: their weights, their keys and values, and the
+// activations of a chunk.
+size_t EstimateGpuMemory(const ModelConfig& config, std::span<const TensorEntry> tensors,
+                         const SessionOptions& options);
 
 // The config's preprocessing with the session's own bounds on image tokens.
 PreprocessConfig PreprocessOf(const ModelConfig& config, const SessionOptions& options);

@@ -118,7 +118,7 @@ void qwen3vl_model_options_init(qwen3vl_model_options* o) {
   *o = {sizeof *o, nullptr, nullptr, nullptr, nullptr};
 }
 void qwen3vl_session_options_init(qwen3vl_session_options* o) {
-  *o = {sizeof *o, 0, 0, QWEN3VL_KV_F16, 0, nullptr, nullptr, nullptr};
+  *o = {sizeof *o, 0, 0, QWEN3VL_KV_F16, 0, nullptr, nullptr, nullptr, 0};
 }
 void qwen3vl_generate_options_init(qwen3vl_generate_options* o) {
   *o = {sizeof *o, 512, 0, 0, 1, 0, 0, nullptr, nullptr};
@@ -174,6 +174,7 @@ qwen3vl_status qwen3vl_session_create(const qwen3vl_model* model, const qwen3vl_
     qwen3vl::SessionOptions s{.threads = o.threads,
                               .context = o.context,
                               .kv_type = static_cast<qwen3vl::KvType>(o.kv_type),
+                              .gpu_layers = o.gpu_layers,
                               .max_image_tokens = o.max_image_tokens};
     s.log = Wrap(o.log, o.user);
     s.progress = Wrap(o.progress, o.user);

@@ -70,6 +70,9 @@ typedef struct qwen3vl_model_options {
   void* user;
 } qwen3vl_model_options;
 
+/* As many layers as fit, where one is measured to be faster on the GPU. */
+#define QWEN3VL_AUTO_GPU_LAYERS ((size_t)-1)
+
 typedef struct qwen3vl_session_options {
   size_t struct_size;
   size_t threads;          /* 0: physical fast cores */
@@ -79,6 +82,7 @@ typedef struct qwen3vl_session_options {
   qwen3vl_progress_fn progress;
   qwen3vl_log_fn log;
   void* user;
+  size_t gpu_layers; /* text layers on an NVIDIA GPU, the last ones; or QWEN3VL_AUTO_GPU_LAYERS */
 } qwen3vl_session_options;
 
 typedef struct qwen3vl_generate_options {

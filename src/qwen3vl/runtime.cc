@@ -98,12 +98,16 @@ void Runtime::Attend(const AttentionCall& call) {
   CheckCancelled();
 
   const char* scores = report.scores == attention::GpuScores::kInt8 ? ", int8 scores" : "";
-  std::string& why = paths_[std::string(attention::Name(report.used)) + scores];
-  if (report.cause != attention::FallbackCause::kNone && why.empty()) {
-    why = report.sentence;
-    if (log) log(LogLevel::kWarning, "attention: " + why);
-  }
+  NotePath(std::string(attention::Name(report.used)) + scores, "attention",
+           report.cause == attention::FallbackCause::kNone ? std::string() : report.sentence);
   if (verify) Verify(call, options, report.used);
+}
+
+void Runtime::NotePath(const std::string& path, const std::string& from, const std::string& why) {
+  std::string& known = paths_[path];
+  if (why.empty() || !known.empty()) return;
+  known = why;
+  if (log) log(LogLevel::kWarning, from + ": " + why);
 }
 
 void Runtime::Verify(const AttentionCall& call, const attention::Options& options, attention::Path used) {

@@ -70,6 +70,9 @@ struct Runtime {
   hw::TilePlan Plan(const hw::AttentionProblem& problem) const;
   // Runs one attention call: plan, fallbacks (logged once per cause), verification.
   void Attend(const AttentionCall& call);
+  // Remembers which path ran ("cpu_tiled"), and why when it was not the one asked for; the first such cause
+  // is logged, with what it came from ("attention").
+  void NotePath(const std::string& path, const std::string& from, const std::string& why);
   // Hands a tensor to the trace, when there is one.
   void Trace(std::string_view name, std::initializer_list<size_t> shape, const float* data) const;
   void Trace(std::string_view name, std::initializer_list<size_t> shape, const int32_t* data) const;

@@ -80,6 +80,7 @@ size_t Session::threads() const { return impl_->generator.runtime().threads.coun
 size_t Session::tile() const { return impl_->plan.tile; }
 std::string Session::tile_reason() const { return impl_->plan.reason; }
 std::string Session::attention_paths() const { return impl_->generator.runtime().PathsUsed(); }
+std::string Session::gpu_report() const { return impl_->generator.gpu_report(); }
 std::vector<LayerDeviation> Session::deviations() const { return impl_->generator.runtime().Deviations(); }
 std::vector<ProfileRow> Session::profile() const { return impl_->generator.runtime().profiler.Rows(); }
 

@@ -35,6 +35,33 @@ void TextModel::Embed(const TextChunk& chunk, View x) const {
     std::copy_n(v.features->main_row(v.row), config_.dim, x.row(v.token));
 }
 
+void TextModel::RunLayer(size_t i, const LayersStep& layers, DecoderStep& step, Runtime& runtime) {
+  step.weights = &weights_.layers[i];
+  step.index = i;
+  step.name = "text.layer." + std::to_string(i);
+  DecoderLayer(step, layers.x, scratch_, runtime);
+  if (i >= layers.n_deepstack) return;
+  for (const VisualRow& v : layers.visual) {
+    const hw::MatrixView<const float> feature(v.features->deepstack_row(i, v.row), 1, config_.dim);
+    AddScaled(feature, 1.0f, layers.x.Rows(v.token, 1), hw::Threads{1});
+  }
+  runtime.Trace(step.name + ".with_deepstack", {layers.x.rows, config_.dim}, layers.x.data);
+}
+
+size_t TextModel::RunLayers(size_t i, const LayersStep& layers, DecoderStep& step, Runtime& runtime) {
+  if (gpu_ && i >= gpu_->first() && i < gpu_->end()) {
+    const size_t end = runtime.trace ? i + 1 : gpu_->end();  // a trace sees every layer's result
+    if (gpu_->Run(layers, i, end, runtime)) {
+      runtime.Trace("text.layer." + std::to_string(i) + (i < layers.n_deepstack ? ".with_deepstack" : ""),
+                    {layers.x.rows, config_.dim}, layers.x.data);
+      return end;
+    }
+    gpu_.reset();
+  }
+  RunLayer(i, layers, step, runtime);
+  return i + 1;
+}
+
 std::span<const float> TextModel::Forward(const TextChunk& chunk, attention::KvCache& cache, LogitsOf wanted,
                                           Runtime& runtime) {
   const size_t n = chunk.ids.size();
@@ -49,18 +76,9 @@ std::span<const float> TextModel::Forward(const TextChunk& chunk, attention::KvC
   if (runtime.trace) TraceRope(rope, runtime);
   DecoderStep step{.config = &config_, .rope = &rope, .cache = &cache};
   step.mask.causal = true;
-  for (size_t i = 0; i < config_.n_layers; ++i) {
-    step.weights = &weights_.layers[i];
-    step.index = i;
-    step.name = "text.layer." + std::to_string(i);
-    DecoderLayer(step, x, scratch_, runtime);
-    if (i >= chunk.n_deepstack) continue;
-    for (const VisualRow& v : chunk.visual) {
-      const hw::MatrixView<const float> feature(v.features->deepstack_row(i, v.row), 1, config_.dim);
-      AddScaled(feature, 1.0f, x.Rows(v.token, 1), hw::Threads{1});
-    }
-    runtime.Trace(step.name + ".with_deepstack", {n, config_.dim}, x.data);
-  }
+  const LayersStep layers{
+      .x = x, .rope = &rope, .cache = &cache, .visual = chunk.visual, .n_deepstack = chunk.n_deepstack};
+  for (size_t i = 0; i < config_.n_layers;) i = RunLayers(i, layers, step, runtime);
   if (wanted == LogitsOf::kNone) return {};
 
   const View last = wanted == LogitsOf::kAllTokens ? x : x.Rows(n - 1, 1);

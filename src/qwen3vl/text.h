@@ -4,23 +4,18 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "attention/kv_cache.h"
 #include "qwen3vl/decoder_layer.h"
+#include "qwen3vl/gpu_layers.h"
 #include "qwen3vl/runtime.h"
 #include "qwen3vl/vision.h"
 #include "qwen3vl/weights.h"
 
 namespace qwen3vl {
-
-// A placeholder token of a chunk and the row of features that takes its place.
-struct VisualRow {
-  size_t token = 0;  // row of the chunk
-  const VisualFeatures* features = nullptr;
-  size_t row = 0;
-};
 
 struct TextChunk {
   std::span<const int32_t> ids;               // [n]
@@ -36,6 +31,9 @@ class TextModel {
  public:
   TextModel(const TextConfig& config, const TextWeights& weights) : config_(config), weights_(weights) {}
 
+  // Hands layers to a GPU, from the next call on.
+  void UseGpu(std::unique_ptr<GpuLayers> gpu) { gpu_ = std::move(gpu); }
+
   // Runs the chunk on top of what `cache` holds and appends its keys and values. Returns the asked logits, [1
   // or n, vocab_size], valid until the next call. Throws CancelledSignal when cancelled: the caller truncates
   // the cache to its length before.
@@ -47,9 +45,13 @@ class TextModel {
 
  private:
   void Embed(const TextChunk& chunk, hw::MatrixView<float> x) const;
+  // Layer i and perhaps those after it, features included. Returns the layer to go on with.
+  size_t RunLayers(size_t i, const LayersStep& layers, DecoderStep& step, Runtime& runtime);
+  void RunLayer(size_t i, const LayersStep& layers, DecoderStep& step, Runtime& runtime);
 
   const TextConfig& config_;
   const TextWeights& weights_;
+  std::unique_ptr<GpuLayers> gpu_;
   DecoderScratch scratch_;
   hw::AlignedBuffer<float> x_;       // [n, dim]
   hw::AlignedBuffer<float> logits_;  // [1 or n, vocab_size]

@@ -114,15 +114,6 @@ struct Choice {
   std::string driver_folder = {};  // of a stand-in for NVIDIA's driver
 };
 
-// Lets commands find NVIDIA's driver library in a folder.
-class DriverFolder {
- public:
-  explicit DriverFolder(const std::string& folder) {
-    if (!folder.empty()) setenv("LD_LIBRARY_PATH", folder.c_str(), /*overwrite=*/1);
-  }
-  ~DriverFolder() { unsetenv("LD_LIBRARY_PATH"); }
-};
-
 void PrintTo(const Choice& choice, std::ostream* os) { *os << choice.name; }
 
 class TraceAttention : public testing::TestWithParam<Choice> {};

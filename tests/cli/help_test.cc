@@ -17,9 +17,9 @@ struct HelpCase {
 
 TEST(Help, OfEverySubcommandNamesItsOptionsAndShowsExamples) {
   const std::vector<std::string> session = {
-      "--threads",          "--ctx",   "--kv-type",    "--tile",  "--isa",          "--attention",
-      "--attention-layers", "--chunk", "--gpu-scores", "--exact", "--check-finite", "--min-image-tokens",
-      "--max-image-tokens"};
+      "--threads",          "--ctx",       "--kv-type",    "--tile",  "--isa",          "--attention",
+      "--attention-layers", "--chunk",     "--gpu-scores", "--exact", "--check-finite", "--min-image-tokens",
+      "--max-image-tokens", "--gpu-layers"};
   std::vector<HelpCase> cases = {
       {{"run"}, {"--model",          "--mmproj",           "--image", "--video",  "--fps",        "--alpha",
                  "--max-pixels",     "--prompt",           "--input", "--system", "--max-tokens", "--stop",
@@ -34,7 +34,8 @@ TEST(Help, OfEverySubcommandNamesItsOptionsAndShowsExamples) {
       {{"trace"}, {"--ids", "--generate", "--only", "--out", "f32", "greedy_step_logits"}},
       {{"trace", "attention"}, {"--in", "--out", "--tile", "--kv-type", "softcap", "valid_range", "lse"}},
       {{"bench", "layer"}, {"--preset", "--kind", "--seconds", "--cooldown", "--pin", "--format", "gpt2"}},
-      {{"bench", "model"}, {"--model", "--prompt", "--generate", "--depths", "--kv-type", "--tile"}},
+      {{"bench", "model"},
+       {"--model", "--prompt", "--generate", "--depths", "--kv-type", "--tile", "--gpu-layers"}},
       {{"bench", "image"}, {"--model", "--sizes", "--counts", "--samples"}},
       {{"bench", "sweep"}, {"--preset", "--lengths", "--contexts", "--depths", "--attention"}},
       {{"bench", "tune"}, {"--preset", "--tiles", "--q-rows", "--thread-counts", "tuning.json"}},

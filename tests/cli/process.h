@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -46,6 +47,15 @@ class Process {
 
 // Runs to the end with that text on stdin.
 Outcome RunCommand(const std::vector<std::string>& arguments, const std::string& input = "");
+
+// Lets commands find NVIDIA's driver library in a folder; an empty name: nowhere else than usual.
+class DriverFolder {
+ public:
+  explicit DriverFolder(const std::string& folder) {
+    if (!folder.empty()) setenv("LD_LIBRARY_PATH", folder.c_str(), /*overwrite=*/1);
+  }
+  ~DriverFolder() { unsetenv("LD_LIBRARY_PATH"); }
+};
 
 // The JSON document that is all of stdout; throws when it is not one.
 nlohmann::json OutJson(const Outcome& outcome);

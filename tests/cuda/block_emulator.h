@@ -61,12 +61,5 @@ inline unsigned Dp4a(unsigned a, unsigned b, unsigned c) {
 inline float HalfToFloat(unsigned short bits) { return hw::ToFloat(hw::F16{bits}); }
 inline unsigned short FloatToHalf(float x) { return hw::ToF16(x).bits; }
 inline float Sqrt(float x) { return std::sqrt(x); }
-inline unsigned BitsOf(float x) { return std::bit_cast<unsigned>(x); }
-inline float FloatOf(unsigned bits) { return std::bit_cast<float>(bits); }
-inline unsigned Dp4a(unsigned a, unsigned b, unsigned c) {
-  for (int i = 0; i < 32; i += 8)
-    c += static_cast<unsigned>(static_cast<signed char>(a >> i) * static_cast<signed char>(b >> i));
-  return c;
-}
 
 }  // namespace qwen3vl::gpu

@@ -13,6 +13,7 @@
 #include <tuple>
 
 #include "attention/cuda/attention_cuda.h"
+#include "attention/cuda/attention_params.h"
 #include "cuda/emulated_kernels.h"
 #include "support/temp_dir.h"
 

@@ -40,8 +40,8 @@ src/hw/tile_plan.cc tests/cuda/kernel_cases.cc tests/cuda/kernels_test.cc tests/
 tests/support/attention_cases.cc tests/support/near.cc tests/support/temp_dir.cc tests/support/test_main.cc
 """.split()
 DRIVER = """
-tests/cuda/block_emulator.cc tests/cuda/emulated_kernels.cc tests/cuda/fake_cuda_compute.cc
-tests/cuda/ptx_interpreter.cc tests/cuda/ptx_module.cc tests/hw/fake_cuda.cc
+tests/cuda/block_emulator.cc tests/cuda/emulated_kernels.cc tests/cuda/emulated_layer_kernels.cc
+tests/cuda/fake_cuda_compute.cc tests/cuda/ptx_interpreter.cc tests/cuda/ptx_module.cc tests/hw/fake_cuda.cc
 """.split()
 # The kernels, and which of them a header is part of; one that is not named here is part of all.
 F32, INT8, DECODE = (f"tests/cuda/emulated_{kind}.cc" for kind in ("prefill_f32", "prefill_int8", "decode"))
@@ -122,7 +122,8 @@ class Build:
         for source in PROGRAM + DRIVER + KERNEL_FILES:
             objects[source] = self.folder / (source.replace("/", "_") + ".o")
             self.compile(source, objects[source], ROOT / "src")
-        subprocess.run(self.compiler + BUILDS[self.name] + [str(objects[s]) for s in PROGRAM] +
+        # The program takes the names of the kernels from them; what it runs are those of the driver.
+        subprocess.run(self.compiler + BUILDS[self.name] + [str(o) for o in objects.values()] +
                        ["-o", str(self.folder / "test"), "-lgtest", "-lgmock", "-lpthread", "-ldl"], check=True)
         self.driver = [str(objects[s]) for s in DRIVER]
         self.kernels = {s: str(objects[s]) for s in KERNEL_FILES}

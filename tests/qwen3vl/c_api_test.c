@@ -51,6 +51,11 @@ static void check_errors(const char* model_path, const char* missing) {
   qwen3vl_session_cancel(NULL);
 }
 
+static void count_line(void* user, int is_warning, const char* line, size_t length) {
+  (void)is_warning;
+  if (length > 4 && strncmp(line, "gpu:", 4) == 0) ++*(size_t*)user;
+}
+
 static void check_answer(const char* model_path, const char* picture_path) {
   qwen3vl_model* model = NULL;
   qwen3vl_session* session = NULL;
@@ -67,7 +72,12 @@ static void check_answer(const char* model_path, const char* picture_path) {
   check(qwen3vl_session_create(model, &options, &session) == QWEN3VL_INVALID_ARGUMENT,
         "an unknown cache type is refused");
   options.kv_type = QWEN3VL_KV_F32;
+  size_t lines = 0;
+  options.gpu_layers = QWEN3VL_AUTO_GPU_LAYERS;
+  options.log = count_line;
+  options.user = &lines;
   check(qwen3vl_session_create(model, &options, &session) == QWEN3VL_OK, "a session is made");
+  check(lines == 1, "one line says what became of the GPU");
   qwen3vl_model_free(model); /* the session keeps what it needs */
 
   const qwen3vl_picture* pictures[] = {picture};

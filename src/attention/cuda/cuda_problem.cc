@@ -10,8 +10,6 @@ namespace qwen3vl::attention {
 namespace {
 
 constexpr unsigned kHeadDims[] = {64, 72, 80, 128};
-// Up to here the reading of K and V takes longer than the arithmetic, and a block of 64 rows would be empty.
-constexpr size_t kMaxDecodeRows = 8;
 constexpr size_t kMinSplitRows = 128;
 constexpr size_t kBlocksPerMultiprocessor = 4;
 constexpr size_t kMaxGridYZ = 65535;
@@ -30,10 +28,6 @@ gpu::KvFormat DeviceFormat(const Inputs& in) {
   if (k == v && k == hw::Format::kF16) return gpu::KvFormat::kF16;
   if (k == v && k == hw::Format::kQ8_0) return gpu::KvFormat::kQ8_0;
   return gpu::KvFormat::kF32;
-}
-
-size_t ElementBytes(gpu::KvFormat format) {
-  return format == gpu::KvFormat::kF32 ? 4 : format == gpu::KvFormat::kF16 ? 2 : 1;
 }
 
 // Places arrays one after the other.
@@ -79,6 +73,10 @@ CudaLayout MakeLayout(const Shape& s, const CudaProblem& p) {
 
 }  // namespace
 
+size_t ElementBytes(gpu::KvFormat format) {
+  return format == gpu::KvFormat::kF32 ? 4 : format == gpu::KvFormat::kF16 ? 2 : 1;
+}
+
 std::string WhyNotOnCuda(const Inputs& in, const Outputs& out) {
   const Shape& s = in.shape;
   if (out.weights) return "cuda: attention weights are asked for, which only standard keeps";
@@ -105,6 +103,12 @@ unsigned ChooseSplits(size_t blocks, size_t kv_len, size_t multiprocessors) {
   };
   while (splits < most && splits * blocks < 4 * wave && fill(splits) < 0.9) ++splits;
   return static_cast<unsigned>(splits);
+}
+
+unsigned MaxSplits(size_t blocks, size_t kv_len, size_t multiprocessors) {
+  const size_t wave = std::max<size_t>(1, multiprocessors) * kBlocksPerMultiprocessor;
+  const size_t most = std::max<size_t>(1, kv_len / kMinSplitRows);
+  return static_cast<unsigned>(std::min(most, CeilDiv(4 * wave, std::max<size_t>(1, blocks))));
 }
 
 CudaProblem MakeCudaProblem(const Inputs& in, size_t multiprocessors) {

@@ -11,6 +11,13 @@
 
 namespace qwen3vl::attention {
 
+// Rows of a kv head up to which keys are split: there the reading of K and V takes longer than the
+// arithmetic, and a block of 64 rows would be empty.
+inline constexpr size_t kMaxDecodeRows = 8;
+
+// Of one value of a stored row, but for the scales of q8_0.
+size_t ElementBytes(gpu::KvFormat format);
+
 // Offsets in bytes into one block of device memory, multiples of 256. Host memory holds copies of the first
 // part (what goes up) and of the second (what comes back).
 struct CudaLayout {
@@ -40,5 +47,7 @@ CudaProblem MakeCudaProblem(const Inputs& in, size_t multiprocessors);
 // Kv splits for a decode launch of `blocks` blocks a split: enough to fill the device four times over with a
 // last wave that is nearly full, and no split under 128 keys.
 unsigned ChooseSplits(size_t blocks, size_t kv_len, size_t multiprocessors);
+// No fewer than ChooseSplits gives for that many blocks or more and up to kv_len rows.
+unsigned MaxSplits(size_t blocks, size_t kv_len, size_t multiprocessors);
 
 }  // namespace qwen3vl::attention

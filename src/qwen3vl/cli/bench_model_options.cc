@@ -15,6 +15,7 @@ void AddWholeModelOptions(CLI::App& app, CommonOptions& common, BenchOptions& be
       ->type_name("FILE");
   SessionOptions& s = common.session;
   AddPathOptions(app, s);
+  AddGpuLayersOption(app, s);
   AddCount(app, "--chunk", s.prefill_chunk, "prompt tokens at a time; default 512", 1, kMaxTokens);
   app.add_flag("--exact", s.exact, "quantised weights times float activations");
   bench.measure.samples = 5;
@@ -34,6 +35,8 @@ std::string CommandTail(const CommonOptions& common, const BenchOptions& bench, 
   const SessionOptions& s = common.session;
   std::string tail = " --kv-type " + std::string(Name(s.kv_type)) + " --attention " +
                      std::string(Name(s.attention)) + " --chunk " + std::to_string(s.prefill_chunk);
+  if (s.gpu_layers)
+    tail += " --gpu-layers " + (s.gpu_layers == kAutoGpuLayers ? "auto" : std::to_string(s.gpu_layers));
   if (s.tile) tail += " --tile " + std::to_string(s.tile);
   if (s.gpu_scores != GpuScores::kF32) tail += " --gpu-scores " + std::string(Name(s.gpu_scores));
   if (s.exact) tail += " --exact";

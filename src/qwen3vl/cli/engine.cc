@@ -27,6 +27,13 @@ std::string DescribeNeed(const MemoryNeed& need) {
          FormatBytes(need.text_stage) + ")";
 }
 
+// ", and 1.2 GiB on the GPU": what the layers asked for take there.
+std::string DescribeGpuNeed(const MemoryNeed& need, const SessionOptions& session) {
+  if (need.gpu == 0) return "";
+  return std::string(", and ") + (session.gpu_layers == kAutoGpuLayers ? "up to " : "") +
+         FormatBytes(need.gpu) + " on a GPU";
+}
+
 // Before anything is loaded: what the files say, and whether it fits.
 void CheckBeforeLoading(const CommonOptions& options, const std::vector<Medium>& media, Console& console) {
   const size_t side = LargestSide(media);
@@ -44,7 +51,8 @@ void CheckBeforeLoading(const CommonOptions& options, const std::vector<Medium>&
   const MemoryNeed need = TakingOptions([&] { return inspect(options.session).memory; });
   const size_t available = ProbeMachine().memory_available_bytes;
   console.Note("model: " + DescribeModel(files.info));
-  console.Note("memory: " + DescribeNeed(need) + ", " + FormatBytes(available) + " free");
+  console.Note("memory: " + DescribeNeed(need) + ", " + FormatBytes(available) + " free" +
+               DescribeGpuNeed(need, options.session));
   if (available == 0 || need.total() <= available || options.force) return;
   const MemoryQuestion question{
       .session = options.session,
@@ -59,6 +67,7 @@ void CheckBeforeLoading(const CommonOptions& options, const std::vector<Medium>&
 }
 
 void Announce(const CommonOptions& options, const Session& session, Console& console) {
+  if (!session.gpu_report().empty() && !console.verbose) console.Note("gpu: " + session.gpu_report());
   console.Note("attention: " + std::string(Name(options.session.attention)) + ", tile " +
                std::to_string(session.tile()) + " (" + session.tile_reason() + ")" + ", context " +
                Plural(session.context(), "token") + " as " + std::string(Name(options.session.kv_type)) +

@@ -65,6 +65,7 @@ Json ToJson(const FileReport& r, const InspectState& state) {
                 {"kv_cache_bytes", r.memory.kv_cache},
                 {"image_stage_bytes", r.memory.image_stage},
                 {"text_stage_bytes", r.memory.text_stage},
+                {"gpu_bytes", r.memory.gpu},
                 {"total_bytes", r.memory.total()},
                 {"available_bytes", ProbeMachine().memory_available_bytes}}},
               {"warnings", r.warnings}};
@@ -103,6 +104,9 @@ std::string MemoryText(const FileReport& r, const InspectState& state) {
   table.Add({"  text, chunks of " + Plural(s.prefill_chunk, "token"), FormatBytes(r.memory.text_stage)});
   table.Add({"  together", FormatBytes(r.memory.total())});
   table.Add({"  free on this machine", FormatBytes(available)});
+  if (r.memory.gpu)
+    table.Add({s.gpu_layers == kAutoGpuLayers ? "  on a GPU, if all layers go there" : "  on a GPU",
+               FormatBytes(r.memory.gpu)});
   return table.Text();
 }
 

@@ -178,6 +178,19 @@ void AddPathOptions(CLI::App& app, SessionOptions& s) {
             });
 }
 
+void AddGpuLayersOption(CLI::App& app, SessionOptions& s) {
+  AddParsed(
+      app, "--gpu-layers",
+      "text layers on an NVIDIA GPU, the last N; auto: as many as fit, if a layer is measured to be faster "
+      "there; default 0",
+      "N|auto", [&s](const std::string& text) {
+        size_t layers = 0;
+        if (text != "auto" && !ParseWhole(text, layers))
+          Reject("--gpu-layers", text, "a whole number, or auto");
+        s.gpu_layers = text == "auto" ? kAutoGpuLayers : std::min(layers, kMaxTokens);
+      });
+}
+
 void AddAttentionOptions(CLI::App& app, CommonOptions& o) {
   AddCount(app, "--threads", o.session.threads, "threads; default: the physical fast cores", 1, kMaxThreads);
   AddPathOptions(app, o.session);
@@ -188,6 +201,7 @@ void AddAttentionOptions(CLI::App& app, CommonOptions& o) {
 void AddSessionOptions(CLI::App& app, CommonOptions& o) {
   SessionOptions& s = o.session;
   AddAttentionOptions(app, o);
+  AddGpuLayersOption(app, s);
   AddParsed(app, "--attention-layers", "text layers that differ, as in 8-15=standard,20=tiled", "LIST",
             [&s](const std::string& text) {
               for (const std::string& item : SplitList(text, ','))

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qwen3vl/cuda/device_decoder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "attention/attention.h"
+
+namespace qwen3vl {
+namespace {
+
+constexpr size_t kUploadBytes = size_t{4} << 20;  // packed and brought to the device at a time
+
+std::set<gpu::WeightFormat> FormatsOf(const DecoderMemory& memory) {
+  std::set<gpu::WeightFormat> formats;
+  for (const PlacedLayer& l : memory.layers)
+    for (const PlacedWeight* w : {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down})
+      formats.insert(w->layout.format);
+  return formats;
+}
+
+attention::AttentionKernels LoadAttention(const hw::CudaDevice& device, std::span<const hw::DeviceCode> code,
+                                          const DecoderMemory& memory) {
+  attention::AttentionKernels kernels = attention::LoadAttentionKernels(
+      device, code, memory.head_dim, memory.kv_format, attention::TileOf(device.info(), {}));
+  if (!kernels.functions.failure.empty()) throw Error(ErrorCode::kDevice, kernels.functions.failure);
+  return kernels;
+}
+
+template <class T>
+T* At(hw::CudaAddress address) {
+  return reinterpret_cast<T*>(address);
+}
+
+unsigned Count(size_t n) { return static_cast<unsigned>(n); }
+
+}  // namespace
+
+DeviceDecoder::DeviceDecoder(std::shared_ptr<const hw::CudaDevice> device, const DecoderCode& code,
+                             const TextConfig& config, const TextWeights& weights, LayerRange range,
+                             const attention::KvCacheShape& kv, size_t max_rows)
+    : device_((device->context()->MakeCurrent(), std::move(device))),
+      config_(config),
+      range_(range),
+      kv_(kv),
+      memory_(PlaceDecoder(config, weights, range, kv, max_rows, device_->info().multiprocessors)),
+      kernels_(device_, code.layers, FormatsOf(memory_), kv.format),
+      attention_(LoadAttention(*device_, code.attention, memory_)),
+      weights_(device_->context(), memory_.weight_bytes),
+      cache_(device_->context(), memory_.kv_bytes),
+      activations_(device_->context(), memory_.activation_bytes) {
+  // Hidden rows of a tile are read and weighted with zero: they must hold numbers.
+  cache_.Clear();
+  UploadWeights(weights);
+}
+
+DeviceDecoder::~DeviceDecoder() {
+  try {
+    device_->context()->MakeCurrent();  // for the buffers to be given back from this thread
+  } catch (const Error&) {
+    // The device is gone, and its memory with it.
+  }
+}
+
+void DeviceDecoder::UploadMatrix(const Weight& weight, const PlacedWeight& placed) {
+  const size_t rows = std::max<size_t>(1, kUploadBytes / placed.layout.row_bytes);
+  std::vector<std::byte> packed(std::min(rows, weight.rows) * placed.layout.row_bytes);
+  for (size_t first = 0; first < weight.rows; first += rows) {
+    const size_t count = std::min(rows, weight.rows - first);
+    PackRows(weight, placed.layout, first, count, packed.data());
+    weights_.Upload(placed.at + first * placed.layout.row_bytes, packed.data(),
+                    count * placed.layout.row_bytes);
+  }
+}
+
+void DeviceDecoder::UploadWeights(const TextWeights& weights) {
+  const auto upload = [&](const Vector& v, size_t at) { weights_.Upload(at, v.data(), v.bytes()); };
+  for (size_t i = 0; i < range_.size(); ++i) {
+    const TextLayerWeights& w = weights.layers[range_.first + i];
+    const PlacedLayer& placed = memory_.layers[i];
+    UploadMatrix(w.q, placed.q);
+    UploadMatrix(w.k, placed.k);
+    UploadMatrix(w.v, placed.v);
+    UploadMatrix(w.o, placed.o);
+    UploadMatrix(w.gate, placed.gate);
+    UploadMatrix(w.up, placed.up);
+    UploadMatrix(w.down, placed.down);
+    upload(w.attn_norm, placed.attn_norm);
+    upload(w.ffn_norm, placed.ffn_norm);
+    if (placed.q_norm) upload(w.q_norm, *placed.q_norm);
+    if (placed.k_norm) upload(w.k_norm, *placed.k_norm);
+  }
+}
+
+hw::CudaAddress DeviceDecoder::Staged(size_t slot, size_t n, bool values) const {
+  return act(memory_.at.staged) + (2 * slot + (values ? 1 : 0)) * n * config_.kv_dim() * sizeof(float);
+}
+
+void DeviceDecoder::UploadChunk(const LayersStep& step, const Chunk& chunk) {
+  const PlacedActivations& at = memory_.at;
+  const size_t half = config_.head_dim / 2;
+  activations_.Upload(at.x, step.x.row(chunk.begin), chunk.n * config_.dim * sizeof(float));
+  activations_.Upload(at.cos, step.rope->cos(chunk.begin), chunk.n * half * sizeof(float));
+  activations_.Upload(at.sin, step.rope->sin(chunk.begin), chunk.n * half * sizeof(float));
+  seen_.resize(chunk.n);
+  for (size_t i = 0; i < chunk.n; ++i) seen_[i] = {0, Count(chunk.pos + i + 1)};
+  activations_.Upload(at.seen, seen_.data(), chunk.n * sizeof(gpu::SeenRange));
+}
+
+void DeviceDecoder::Products(std::span<const Part> parts, hw::CudaAddress x, size_t n, size_t cols) {
+  const PlacedActivations& at = memory_.at;
+  const DeviceRows rows{
+      .x = x, .codes = act(at.codes), .scales = act(at.scales), .sums = act(at.sums), .n = n, .cols = cols};
+  if (std::ranges::any_of(parts, [](const Part& p) { return p.weight->layout.has_codes(); }))
+    kernels_.Quantize(rows);
+  for (const Part& p : parts)
+    kernels_.Product(p.weight->layout, weights_.address() + p.weight->at, rows, p.y, p.accumulate);
+}
+
+void DeviceDecoder::Keep(size_t index, const Chunk& chunk, hw::CudaAddress rows, bool values) {
+  const size_t each = memory_.kv_rows_bytes + memory_.kv_scale_bytes;
+  const hw::CudaAddress to = cache_.address() + (2 * (index - range_.first) + (values ? 1 : 0)) * each;
+  kernels_.Keep({.x = At<float>(rows),
+                 .rows = At<void>(to),
+                 .scales = At<unsigned short>(to + memory_.kv_rows_bytes),
+                 .heads = Count(config_.n_kv_heads),
+                 .head_dim = Count(config_.head_dim),
+                 .columns = memory_.head_dim,
+                 .capacity = Count(kv_.capacity),
+                 .first = Count(chunk.pos)},
+                chunk.n);
+}
+
+void DeviceDecoder::Attend(size_t index, const LayersStep& step, const Chunk& chunk) {
+  const PlacedActivations& at = memory_.at;
+  attention::Inputs in;
+  in.shape = {.q_len = chunk.n,
+              .kv_len = chunk.pos + chunk.n,
+              .n_heads = config_.n_heads,
+              .n_kv_heads = config_.n_kv_heads,
+              .head_dim = config_.head_dim};
+  in.cache = &step.cache->layer(index);  // its format
+  const attention::CudaProblem problem = MakeCudaProblem(in, device_->info().multiprocessors);
+  gpu::AttentionParams p = ParamsOf(in, problem);
+  p.kv_len = Count(kv_.capacity);  // rows of each head; what is seen ends before
+  const size_t each = memory_.kv_rows_bytes + memory_.kv_scale_bytes;
+  const hw::CudaAddress k = cache_.address() + 2 * (index - range_.first) * each, v = k + each;
+  p.q = At<float>(act(at.q_wide));
+  p.k = At<void>(k);
+  p.v = At<void>(v);
+  p.k_scales = At<unsigned short>(k + memory_.kv_rows_bytes);
+  p.v_scales = At<unsigned short>(v + memory_.kv_rows_bytes);
+  p.seen = At<gpu::SeenRange>(act(at.seen));
+  p.out = At<float>(act(at.attended));
+  p.stats = At<float>(act(at.stats));
+  p.partial = At<float>(act(at.partial));
+  p.partial_stats = At<float>(act(at.partial_stats));
+  StartAttention(*device_, attention_, in.shape, problem, p);
+}
+
+void DeviceDecoder::Attention(const PlacedLayer& layer, size_t index, const LayersStep& step,
+                              const Chunk& chunk, size_t slot) {
+  const PlacedActivations& at = memory_.at;
+  const hw::CudaAddress k = Staged(slot, chunk.n, /*values=*/false), v = Staged(slot, chunk.n, true);
+  const Part projections[] = {{&layer.q, act(at.q)}, {&layer.k, k}, {&layer.v, v}};
+  Products(projections, act(at.normed), chunk.n, config_.dim);
+  const auto heads = [&](hw::CudaAddress x, size_t n_heads, std::optional<size_t> norm, hw::CudaAddress y,
+                         size_t columns) {
+    kernels_.Heads({.x = At<float>(x),
+                    .weight = norm ? At<float>(weights_.address() + *norm) : nullptr,
+                    .cos = At<float>(act(at.cos)),
+                    .sin = At<float>(act(at.sin)),
+                    .y = At<float>(y),
+                    .heads = Count(n_heads),
+                    .head_dim = Count(config_.head_dim),
+                    .columns = Count(columns),
+                    .eps = config_.norm_eps},
+                   chunk.n);
+  };
+  heads(act(at.q), config_.n_heads, layer.q_norm, act(at.q_wide), memory_.head_dim);
+  heads(k, config_.n_kv_heads, layer.k_norm, k, config_.head_dim);
+  Keep(index, chunk, k, /*values=*/false);
+  Keep(index, chunk, v, /*values=*/true);
+  Attend(index, step, chunk);
+  if (memory_.head_dim != config_.head_dim)
+    kernels_.Narrow({.x = At<float>(act(at.attended)),
+                     .y = At<float>(act(at.attended_narrow)),
+                     .columns = memory_.head_dim,
+                     .head_dim = Count(config_.head_dim),
+                     .count = Count(chunk.n * config_.q_dim())});
+  const Part output[] = {{&layer.o, act(at.x), /*accumulate=*/true}};
+  Products(output, act(at.attended_narrow), chunk.n, config_.q_dim());
+}
+
+void DeviceDecoder::Mlp(const PlacedLayer& layer, size_t n) {
+  const PlacedActivations& at = memory_.at;
+  const Part up[] = {{&layer.gate, act(at.gate)}, {&layer.up, act(at.up)}};
+  Products(up, act(at.normed), n, config_.dim);
+  kernels_.SwiGlu(
+      {.gate = At<float>(act(at.gate)), .up = At<float>(act(at.up)), .count = Count(n * config_.ffn_dim)});
+  const Part down[] = {{&layer.down, act(at.x), /*accumulate=*/true}};
+  Products(down, act(at.gate), n, config_.ffn_dim);
+}
+
+void DeviceDecoder::AddFeatures(size_t index, const LayersStep& step, const Chunk& chunk) {
+  std::vector<unsigned> tokens;
+  features_.Reserve(chunk.n * config_.dim);
+  for (const VisualRow& v : step.visual) {
+    if (v.token < chunk.begin || v.token >= chunk.begin + chunk.n) continue;
+    std::copy_n(v.features->deepstack_row(index, v.row), config_.dim,
+                features_.data() + tokens.size() * config_.dim);
+    tokens.push_back(Count(v.token - chunk.begin));
+  }
+  if (tokens.empty()) return;
+  const PlacedActivations& at = memory_.at;
+  activations_.Upload(at.features, features_.data(), tokens.size() * config_.dim * sizeof(float));
+  activations_.Upload(at.feature_rows, tokens.data(), tokens.size() * sizeof(unsigned));
+  kernels_.AddRows({.rows = At<float>(act(at.features)),
+                    .at = At<unsigned>(act(at.feature_rows)),
+                    .x = At<float>(act(at.x)),
+                    .cols = Count(config_.dim)},
+                   tokens.size());
+}
+
+void DeviceDecoder::RunLayer(size_t index, const LayersStep& step, const Chunk& chunk, size_t slot) {
+  const PlacedLayer& layer = memory_.layers[index - range_.first];
+  const PlacedActivations& at = memory_.at;
+  const auto norm = [&](size_t weight) {
+    kernels_.RmsNorm({.x = At<float>(act(at.x)),
+                      .weight = At<float>(weights_.address() + weight),
+                      .y = At<float>(act(at.normed)),
+                      .cols = Count(config_.dim),
+                      .eps = config_.norm_eps},
+                     chunk.n);
+  };
+  norm(layer.attn_norm);
+  Attention(layer, index, step, chunk, slot);
+  norm(layer.ffn_norm);
+  Mlp(layer, chunk.n);
+  if (index < step.n_deepstack) AddFeatures(index, step, chunk);
+}
+
+// New keys and values of layers first_layer .. to the cache in main memory.
+void DeviceDecoder::Flush(const LayersStep& step, const Chunk& chunk, size_t first_layer, size_t n_layers) {
+  device_->Wait("decoder layers " + std::to_string(first_layer) + " to " +
+                std::to_string(first_layer + n_layers - 1));
+  const size_t each = chunk.n * config_.kv_dim();
+  staged_.Reserve(2 * n_layers * each);
+  activations_.Download(staged_.data(), memory_.at.staged, 2 * n_layers * each * sizeof(float));
+  for (size_t i = 0; i < n_layers; ++i) {
+    const float* k = staged_.data() + 2 * i * each;
+    const float* v = k + each;
+    // The kernels would spread it to rows that do not see it.
+    if (!std::all_of(v, v + each, [](float x) { return std::isfinite(x); }))
+      throw Error(ErrorCode::kUnsupported,
+                  "text.layer." + std::to_string(first_layer + i) + ": a value is not finite");
+    step.cache->Append(first_layer + i, {k, chunk.n, config_.kv_dim()}, {v, chunk.n, config_.kv_dim()});
+  }
+}
+
+void DeviceDecoder::Run(const LayersStep& step, LayerRange part, const Runtime& runtime) {
+  device_->context()->MakeCurrent();
+  x_.Reserve(step.x.rows * config_.dim);
+  const size_t before = step.cache->layer(part.first).length;
+  for (size_t begin = 0; begin < step.x.rows; begin += memory_.at.max_rows) {
+    const Chunk chunk{begin, std::min(memory_.at.max_rows, step.x.rows - begin), before + begin};
+    const size_t slots = memory_.at.staged_rows / chunk.n;
+    UploadChunk(step, chunk);
+    size_t flushed = part.first;
+    for (size_t i = part.first; i < part.end; ++i) {
+      RunLayer(i, step, chunk, i - flushed);
+      if (i + 1 - flushed < slots && i + 1 < part.end) continue;
+      Flush(step, chunk, flushed, i + 1 - flushed);
+      flushed = i + 1;
+      runtime.CheckCancelled();
+    }
+    activations_.Download(x_.data() + begin * config_.dim, memory_.at.x,
+                          chunk.n * config_.dim * sizeof(float));
+  }
+  const float *begin = x_.data(), *end = begin + step.x.rows * config_.dim;
+  if (runtime.check_finite && !std::all_of(begin, end, [](float x) { return std::isfinite(x); }))
+    throw Error(ErrorCode::kUnsupported, "a hidden state is not finite");
+  for (size_t r = 0; r < step.x.rows; ++r)
+    std::copy_n(x_.data() + r * config_.dim, config_.dim, step.x.row(r));
+}
+
+}  // namespace qwen3vl

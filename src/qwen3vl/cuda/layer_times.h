@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// How long one decoder layer takes on the GPU and on the CPU, measured on the model's own weights.
+#pragma once
+
+#include "qwen3vl/cuda/device_decoder.h"
+#include "qwen3vl/gpu_choice.h"
+
+namespace qwen3vl {
+
+inline constexpr size_t kMeasuredTokens = 64;  // of the prompt
+
+// `decoder` holds the model's last layer and room for kMeasuredTokens + 1 tokens, or the session's context
+// where that is less. Throws as DeviceDecoder::Run.
+LayerTimes MeasureLayer(DeviceDecoder& decoder, const TextConfig& config, const TextWeights& weights,
+                        const SessionOptions& options);
+
+}  // namespace qwen3vl

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Decoder layers on a GPU behind a plain interface: no CUDA type and no #ifdef crosses it. A build with
+// QWEN3VL_CUDA=OFF links gpu_layers_none.cc, which says so.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+
+#include "attention/kv_cache.h"
+#include "hw/view.h"
+#include "qwen3vl/runtime.h"
+#include "qwen3vl/vision.h"
+#include "qwen3vl/weights.h"
+#include "rope/rope.h"
+
+namespace qwen3vl {
+
+// A placeholder token of a chunk and the row of features that takes its place.
+struct VisualRow {
+  size_t token = 0;  // row of the chunk
+  const VisualFeatures* features = nullptr;
+  size_t row = 0;
+};
+
+// What a run of layers works on: x [n, dim] is updated in place.
+struct LayersStep {
+  hw::MatrixView<float> x;
+  const rope::RopeTable* rope = nullptr;  // [n]
+  attention::KvCache* cache = nullptr;
+  std::span<const VisualRow> visual;
+  size_t n_deepstack = 0;  // first layers of the model after which features are added
+};
+
+// Layers first() .. end() - 1 of a decoder on a GPU, with their keys and values. New keys and values also go
+// to the cache in main memory, so that nothing is lost with the device.
+class GpuLayers {
+ public:
+  virtual ~GpuLayers() = default;
+  virtual size_t first() const = 0;
+  virtual size_t end() const = 0;
+  // Runs the layers from `begin` to `end`. False when the device cannot go on: step and cache are as before,
+  // the cause has been reported, and no later call will try. Throws CancelledSignal when cancelled.
+  virtual bool Run(const LayersStep& step, size_t begin, size_t end, Runtime& runtime) = 0;
+};
+
+struct GpuChoice {
+  std::unique_ptr<GpuLayers> layers;  // null: everything runs on the CPU
+  std::string report;                 // one line on what was chosen and why; empty when nothing was asked for
+};
+
+struct GpuRequest {
+  const TextConfig* config = nullptr;
+  const TextWeights* weights = nullptr;
+  attention::KvCacheShape kv;
+  const SessionOptions* options = nullptr;
+};
+
+// Chooses as SessionOptions::gpu_layers asks. Never fails for want of a device: the report says what was
+// missing.
+GpuChoice ChooseGpuLayers(const GpuRequest& request);
+
+}  // namespace qwen3vl

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+// Decoder layers on the stand-in GPU beside the same layers on the CPU: hidden states, and what the cache in
+// main memory holds afterwards.
+#include "qwen3vl/cuda/device_decoder.h"
+
+#include <gtest/gtest.h>
+
+#include "cuda/fake_driver.h"
+#include "cuda/stand_in_code.h"
+#include "qwen3vl/cuda/quantized_weight.h"
+#include "qwen3vl/decoder_layer.h"
+#include "support/near.h"
+
+namespace qwen3vl {
+namespace {
+
+using attention::KvCache;
+using hw::Format;
+using test::FakeCuda;
+
+struct DecoderCase {
+  const char* name;
+  Format big, small;  // of q, k, o, gate, up; of v and down
+  Format kv;
+  size_t n_heads, n_kv_heads, head_dim;
+  // Of the GPU against the CPU, relative in the norm. 0: weights with codes, whose products with 8-bit
+  // activations are not exact on either: the GPU is then no further than 1.5 times as far from products with
+  // floats as the CPU is.
+  double tolerance;
+};
+
+void PrintTo(const DecoderCase& c, std::ostream* os) { *os << c.name; }
+
+constexpr size_t kDim = 256, kFfn = 256, kLayers = 2, kCapacity = 64;
+
+class Decoder {
+ public:
+  explicit Decoder(const DecoderCase& c) {
+    config_.dim = kDim;
+    config_.n_layers = kLayers;
+    config_.n_heads = c.n_heads;
+    config_.n_kv_heads = c.n_kv_heads;
+    config_.head_dim = c.head_dim;
+    config_.ffn_dim = kFfn;
+    const size_t third = c.head_dim / 2 / 3;
+    config_.mrope_section = {c.head_dim / 2 - 2 * third, third, third};
+    for (size_t i = 0; i < kLayers; ++i) {
+      TextLayerWeights& w = weights_.layers.emplace_back();
+      w.attn_norm = Norm(kDim, i);
+      w.ffn_norm = Norm(kDim, i + 10);
+      w.q_norm = Norm(c.head_dim, i + 20);
+      w.k_norm = Norm(c.head_dim, i + 30);
+      w.q = Matrix(c.big, config_.q_dim(), kDim);
+      w.k = Matrix(c.big, config_.kv_dim(), kDim);
+      w.v = Matrix(c.small, config_.kv_dim(), kDim);
+      w.o = Matrix(c.big, kDim, config_.q_dim());
+      w.gate = Matrix(c.big, kFfn, kDim);
+      w.up = Matrix(c.big, kFfn, kDim);
+      w.down = Matrix(c.small, kDim, kFfn);
+    }
+    kv_ = {.n_layers = kLayers,
+           .n_kv_heads = c.n_kv_heads,
+           .head_dim = c.head_dim,
+           .capacity = kCapacity,
+           .format = c.kv};
+  }
+
+  const TextConfig& config() const { return config_; }
+  const TextWeights& weights() const { return weights_; }
+  const attention::KvCacheShape& kv() const { return kv_; }
+
+  std::unique_ptr<DeviceDecoder> OnGpu(size_t max_rows) const {
+    const auto device = std::make_shared<const hw::CudaDevice>(test::FakeDriver());
+    const DecoderCode code{test::StandInDeviceCode(), test::StandInDeviceCode()};
+    return std::make_unique<DeviceDecoder>(device, code, config_, weights_, LayerRange{0, kLayers}, kv_,
+                                           max_rows);
+  }
+
+  rope::RopeTable Rope(size_t first, size_t n) const {
+    std::vector<rope::Position> positions;
+    for (size_t i = 0; i < n; ++i) {
+      const auto at = static_cast<int32_t>(first + i);
+      positions.push_back({at, at + 1, at / 2});
+    }
+    return rope::RopeTable::Text(positions, config_.head_dim, config_.rope_theta, config_.mrope_section);
+  }
+
+  void OnCpu(const LayersStep& step, Runtime& runtime) const {
+    DecoderScratch scratch;
+    scratch.Reserve(config_, step.x.rows);
+    for (size_t i = 0; i < kLayers; ++i) {
+      DecoderStep one{.config = &config_,
+                      .weights = &weights_.layers[i],
+                      .index = i,
+                      .name = "layer",
+                      .rope = step.rope,
+                      .cache = step.cache};
+      one.mask.causal = true;
+      DecoderLayer(one, step.x, scratch, runtime);
+      if (i >= step.n_deepstack) continue;
+      for (const VisualRow& v : step.visual)
+        for (size_t c = 0; c < kDim; ++c) step.x.row(v.token)[c] += v.features->deepstack_row(i, v.row)[c];
+    }
+  }
+
+ private:
+  Vector Norm(size_t n, uint64_t seed) {
+    Vector v(n);
+    for (size_t i = 0; i < n; ++i) v.data()[i] = 1 + test::SeededValue(seed, i, 0.5f);
+    return v;
+  }
+  Weight Matrix(Format format, size_t rows, size_t cols) {
+    made_.push_back(test::MakeWeight(format, rows, cols, made_.size() + 100));
+    return made_.back().w;
+  }
+
+  TextConfig config_;
+  TextWeights weights_;
+  attention::KvCacheShape kv_;
+  std::vector<test::MadeWeight> made_;  // moving one keeps its bytes where they are
+};
+
+std::vector<float> Rows(const KvCache& cache) {
+  const attention::KvCacheShape& s = cache.shape();
+  std::vector<float> rows, row(s.head_dim);
+  for (size_t layer = 0; layer < s.n_layers; ++layer)
+    for (size_t pos = 0; pos < cache.layer(layer).length; ++pos)
+      for (size_t h = 0; h < s.n_kv_heads; ++h) {
+        cache.ReadK(layer, h, pos, row.data());
+        rows.insert(rows.end(), row.begin(), row.end());
+        cache.ReadV(layer, h, pos, row.data());
+        rows.insert(rows.end(), row.begin(), row.end());
+      }
+  return rows;
+}
+
+// Features of two pictures' tokens for both layers.
+VisualFeatures MakeFeatures() {
+  VisualFeatures f;
+  f.n_tokens = 2;
+  f.dim = kDim;
+  for (uint64_t layer = 0; layer < kLayers; ++layer) {
+    f.deepstack.emplace_back(2 * kDim);
+    for (size_t i = 0; i < 2 * kDim; ++i)
+      f.deepstack.back().data()[i] = test::SeededValue(50 + layer, i, 4.0f);
+  }
+  return f;
+}
+
+class DeviceDecoderTest : public testing::TestWithParam<DecoderCase> {
+ protected:
+  struct Side {
+    explicit Side(const Decoder& decoder) : cache(decoder.kv()) {}
+    KvCache cache;
+    std::vector<float> x;
+  };
+
+  void ExpectNear(std::span<const float> gpu, std::span<const float> cpu, std::span<const float> exact) {
+    const double tolerance = GetParam().tolerance;
+    if (tolerance > 0)
+      EXPECT_LE(test::RelativeError(gpu, cpu), tolerance);
+    else
+      EXPECT_LE(test::RelativeError(gpu, exact), 1.5 * test::RelativeError(cpu, exact));
+  }
+
+  // n more tokens on all sides; the same hidden states and rows come out.
+  void Step(size_t n, std::span<const VisualRow> visual = {}) {
+    SCOPED_TRACE(std::to_string(n) + " tokens on " + std::to_string(cpu_.cache.length()));
+    const rope::RopeTable rope = decoder_.Rope(cpu_.cache.length(), n);
+    const auto step = [&](Side& side) {
+      side.x = test::SeededNormal(n, n * kDim);
+      return LayersStep{.x = {side.x.data(), n, kDim},
+                        .rope = &rope,
+                        .cache = &side.cache,
+                        .visual = visual,
+                        .n_deepstack = visual.empty() ? 0 : kLayers};
+    };
+    decoder_.OnCpu(step(cpu_), fast_);
+    decoder_.OnCpu(step(exact_), exactly_);
+    device_->Run(step(gpu_), device_->range(), fast_);
+    ExpectNear(gpu_.x, cpu_.x, exact_.x);
+    ASSERT_EQ(gpu_.cache.length(), cpu_.cache.length());
+    ExpectNear(Rows(gpu_.cache), Rows(cpu_.cache), Rows(exact_.cache));
+  }
+
+  FakeCuda fake_;
+  Decoder decoder_{GetParam()};
+  Runtime fast_{SessionOptions{.threads = 1, .use_tuning = false}};
+  Runtime exactly_{SessionOptions{.threads = 1, .use_tuning = false, .exact = true}};
+  Side cpu_{decoder_}, gpu_{decoder_}, exact_{decoder_};
+  std::unique_ptr<DeviceDecoder> device_ = decoder_.OnGpu(/*max_rows=*/16);
+};
+
+TEST_P(DeviceDecoderTest, DoesWhatTheCpuDoes) {
+  const VisualFeatures features = MakeFeatures();
+  const VisualRow visual[] = {{3, &features, 1}, {18, &features, 0}};
+  Step(21, visual);  // in two turns of 16 and 5 rows
+  Step(1);
+  Step(3);
+  // A prompt that shares its beginning with the last one.
+  for (Side* side : {&cpu_, &gpu_, &exact_}) side->cache.Truncate(9);
+  Step(6);
+  Step(1);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Formats, DeviceDecoderTest,
+    testing::Values(DecoderCase{"F32", Format::kF32, Format::kF32, Format::kF32, 4, 2, 64, 1e-5},
+                    DecoderCase{"Bf16PaddedHeads", Format::kBF16, Format::kF16, Format::kF32, 8, 4, 32, 1e-5},
+                    DecoderCase{"F16Cache", Format::kF16, Format::kF16, Format::kF16, 4, 1, 72, 1e-3},
+                    DecoderCase{"Q8", Format::kQ8_0, Format::kQ8_0, Format::kF16, 4, 2, 64, 0},
+                    DecoderCase{"Q4KM", Format::kQ4_K, Format::kQ6_K, Format::kQ8_0, 2, 1, 128, 0},
+                    DecoderCase{"Q4Bf16Cache", Format::kQ4_0, Format::kQ4_0, Format::kBF16, 4, 4, 64, 0}),
+    [](const auto& param_info) { return std::string(param_info.param.name); });
+
+TEST(DeviceDecoder, MemoryIsKnownBeforehand) {
+  // The 4B model's layer in Q4_K and Q6_K: 58 MB of weights; 4096 tokens of 8 heads of 128 in f16 twice.
+  TextConfig c;
+  c.dim = 2560, c.n_layers = 1, c.n_heads = 32, c.n_kv_heads = 8, c.head_dim = 128, c.ffn_dim = 9728;
+  const auto weight = [](Format format, size_t rows, size_t cols) {
+    return Weight{.format = format, .rows = rows, .cols = cols};
+  };
+  TextWeights weights;
+  TextLayerWeights& w = weights.layers.emplace_back();
+  w.q = weight(Format::kQ4_K, 4096, 2560), w.k = weight(Format::kQ4_K, 1024, 2560);
+  w.v = weight(Format::kQ6_K, 1024, 2560), w.o = weight(Format::kQ4_K, 2560, 4096);
+  w.gate = w.up = weight(Format::kQ4_K, 9728, 2560), w.down = weight(Format::kQ6_K, 2560, 9728);
+  const size_t file_bytes =
+      w.q.bytes() + w.k.bytes() + w.v.bytes() + w.o.bytes() + 2 * w.gate.bytes() + w.down.bytes();
+  const DecoderMemory m = PlaceDecoder(c, weights, {0, 1}, {.n_layers = 1, .capacity = 4096}, 512, 10);
+  EXPECT_GE(m.weight_bytes, file_bytes);
+  EXPECT_LT(m.weight_bytes, file_bytes + file_bytes / 200);
+  EXPECT_EQ(m.kv_bytes, size_t{2} * 8 * 4096 * 128 * 2);
+  EXPECT_LT(m.activation_bytes, size_t{100} << 20);
+}
+
+TEST(DeviceDecoder, SaysWhatItCannotRun) {
+  Decoder decoder({"", Format::kF32, Format::kF32, Format::kF32, 4, 2, 64, 0});
+  TextConfig c = decoder.config();
+  TextLayerWeights w;
+  EXPECT_EQ(WhyNotOnGpu(c, decoder.weights().layers[0], decoder.kv()), "");
+  c.n_experts = 8;
+  EXPECT_NE(WhyNotOnGpu(c, decoder.weights().layers[0], decoder.kv()), "");
+  c.n_experts = 0;
+  c.head_dim = 130;
+  EXPECT_NE(WhyNotOnGpu(c, decoder.weights().layers[0], decoder.kv()), "");
+  c.head_dim = 64;
+  w.q.format = Format::kQ5_K;
+  EXPECT_EQ(WhyNotOnGpu(c, w, decoder.kv()).substr(0, 12), "q5_K weights");
+}
+
+}  // namespace
+}  // namespace qwen3vl

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole models with their layers on the stand-in GPU: the recordings' logits and tokens, and everything that
+// can go wrong with driver and device, at the start and in the middle of an answer. The tokens stay the same,
+// and the cause is told.
+#include <dlfcn.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "attention/fault.h"
+#include "cuda/fake_driver.h"
+#include "cuda/stand_in_code.h"
+#include "qwen3vl/cuda/choose_gpu_layers.h"
+#include "qwen3vl/cuda/device_code.h"
+#include "qwen3vl/model.h"
+#include "qwen3vl/qwen3vl.h"
+#include "support/golden_model.h"
+#include "support/near.h"
+
+namespace qwen3vl {
+namespace {
+
+using test::FakeCuda;
+using test::GoldenCase;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+constexpr char kModel[] = "tiny-b";
+
+const Model& TinyModel() {
+  static const Model model = Model::Load(test::DataPath(std::string("models/") + kModel));
+  return model;
+}
+
+GoldenCase CaseNamed(const std::string& name) {
+  for (const GoldenCase& c : test::GoldenCases(kModel))
+    if (c.name() == name) return c;
+  throw std::runtime_error("no case " + name);
+}
+
+class GpuLayersTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (EmbeddedDeviceCode().empty()) GTEST_SKIP() << "no device code in this build";
+    // The library then finds the stand-in under the name of the real one.
+    ASSERT_NE(dlopen(test::FakeDriver().c_str(), RTLD_NOW), nullptr) << dlerror();
+  }
+
+  SessionOptions Options(size_t layers) {
+    return {.threads = 1,
+            .context = 64,
+            .kv_type = KvType::kF32,
+            .gpu_layers = layers,
+            .log = [this](LogLevel level, std::string_view line) {
+              if (level == LogLevel::kWarning) warnings_.emplace_back(line);
+            }};
+  }
+
+  Reply Run(Session& session, const GoldenCase& c, size_t n_tokens,
+            const std::function<bool(std::string_view)>& = {}) {
+    const std::vector<int32_t> ids = c.entry["input_ids"];
+    return session.Complete(ids, test::CasePictures(c), test::CaseClips(c),
+                            {.max_tokens = n_tokens, .sampling = SamplingOptions{}, .ignore_end = true});
+  }
+
+  static std::vector<int32_t> Greedy(const GoldenCase& c, size_t n) {
+    std::vector<int32_t> ids = c.entry["greedy_tokens"];
+    ids.resize(n);
+    return ids;
+  }
+
+  FakeCuda fake_;
+  std::vector<std::string> warnings_;
+};
+
+// A clip, whose features are added after both layers; logits and tokens of the Hugging Face code. Tolerance
+// as for the CPU, tests/data/README.md.
+TEST_F(GpuLayersTest, AllLayersOnTheGpuGiveTheRecordedNumbers) {
+  const GoldenCase c = CaseNamed("robust_video");
+  const test::GoldenFile golden(c.entry["file"].get<std::string>());
+  test::TracedRun run;
+  SessionOptions options = Options(2);
+  options.trace = test::CollectInto(run);
+  Session session(TinyModel(), options);
+  EXPECT_THAT(session.gpu_report(), HasSubstr("2 of 2 layers on NVIDIA GeForce GTX 1050"));
+  EXPECT_EQ(Run(session, c, 2).ids, Greedy(c, 2));
+  for (const char* name : {"text.final_norm", "logits"}) {
+    const std::vector<float> wanted = golden[name].Floats();
+    EXPECT_TRUE(test::AllNear(run.tensors.at(name).floats, wanted, 1e-4)) << name;
+  }
+  const std::vector<double> judge = golden["last_logits_f64"].Doubles();
+  EXPECT_TRUE(test::AllNear(std::span(run.tensors.at("logits").floats).last(judge.size()), judge, 1e-4));
+  EXPECT_EQ(session.attention_paths(), "cpu_tiled, cuda_tiled");  // the tower, the text
+  EXPECT_THAT(warnings_, IsEmpty());
+}
+
+TEST_F(GpuLayersTest, TheLastLayerAloneAndInSmallChunks) {
+  const GoldenCase c = CaseNamed("robust_text");
+  SessionOptions options = Options(1);
+  options.prefill_chunk = 6;
+  Session session(TinyModel(), options);
+  EXPECT_THAT(session.gpu_report(), HasSubstr("1 of 2 layers"));
+  EXPECT_EQ(Run(session, c, 2).ids, Greedy(c, 2));
+  EXPECT_EQ(session.attention_paths(), "cpu_tiled, cuda_tiled");
+}
+
+TEST_F(GpuLayersTest, ThePtxThatIsShippedGivesTheTokens) {
+  fake_.ExecutePtx(true);
+  const GoldenCase c = CaseNamed("robust_text");
+  Session session(TinyModel(), Options(1));
+  EXPECT_THAT(session.gpu_report(), HasSubstr("1 of 2 layers"));
+  EXPECT_EQ(Run(session, c, 2).ids, Greedy(c, 2));
+  EXPECT_THAT(warnings_, IsEmpty());
+}
+
+// A conversation that goes on: the cache keeps what the two prompts share, here and there.
+TEST_F(GpuLayersTest, AnEarlierPromptIsReused) {
+  const GoldenCase c = CaseNamed("robust_text");
+  Session session(TinyModel(), Options(1));
+  Run(session, c, 3);
+  const Reply again = Run(session, c, 3);
+  EXPECT_EQ(again.reused_tokens, again.prompt_tokens - 1);
+  EXPECT_EQ(again.ids, Greedy(c, 3));
+}
+
+TEST_F(GpuLayersTest, AutoSaysWhatItMeasured) {
+  const GoldenCase c = CaseNamed("robust_text");
+  SessionOptions options = Options(kAutoGpuLayers);
+  options.context = 16;
+  Session session(TinyModel(), options);
+  EXPECT_THAT(session.gpu_report(), HasSubstr("a layer takes"));
+  EXPECT_EQ(Run(session, c, 2).ids, Greedy(c, 2));
+}
+
+TEST_F(GpuLayersTest, NoMoreLayersThanTheMemoryHolds) {
+  // One layer of this model takes 5.6 MiB with its activations, both 8.2; 96 are left to the driver.
+  fake_.FreeMebibytes("103");
+  Session session(TinyModel(), Options(2));
+  EXPECT_THAT(session.gpu_report(),
+              AllOf(HasSubstr("1 of 2 layers"), HasSubstr("no more fit in the 103 MiB")));
+  fake_.FreeMebibytes("97");
+  EXPECT_THAT(Session(TinyModel(), Options(2)).gpu_report(), HasSubstr("can take none"));
+}
+
+TEST_F(GpuLayersTest, NobodyAsksNobodyIsTold) {
+  Session session(TinyModel(), Options(0));
+  EXPECT_EQ(session.gpu_report(), "");
+}
+
+TEST_F(GpuLayersTest, WhatTheGpuCannotDoStaysOnTheCpu) {
+  SessionOptions options = Options(2);
+  options.verify = true;
+  EXPECT_THAT(Session(TinyModel(), options).gpu_report(), HasSubstr("verified"));
+  options = Options(2);
+  options.exact = true;
+  EXPECT_THAT(Session(TinyModel(), options).gpu_report(), HasSubstr("exactly"));
+  const Model moe = Model::Load(QWEN3VL_SHIPPED_MODEL);
+  EXPECT_THAT(Session(moe, Options(2)).gpu_report(), HasSubstr("mixture-of-experts"));
+}
+
+struct StartFault {
+  const char* name;
+  std::function<void(FakeCuda&)> provoke;
+  const char* cause;
+};
+
+void PrintTo(const StartFault& f, std::ostream* os) { *os << f.name; }
+
+class GpuLayersStartTest : public GpuLayersTest, public testing::WithParamInterface<StartFault> {};
+
+TEST_P(GpuLayersStartTest, EverythingRunsOnTheCpuAndTheCauseIsTold) {
+  GetParam().provoke(fake_);
+  const GoldenCase c = CaseNamed("robust_text");
+  Session session(TinyModel(), Options(2));
+  EXPECT_THAT(session.gpu_report(), AllOf(HasSubstr("all layers on the CPU"), HasSubstr(GetParam().cause)));
+  EXPECT_EQ(Run(session, c, 8).ids, Greedy(c, 8));
+  EXPECT_EQ(session.attention_paths(), "cpu_tiled");
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Faults, GpuLayersStartTest,
+    testing::Values(
+        StartFault{"NoDevice", [](FakeCuda& f) { f.Device("none"); }, "driver present, no device"},
+        StartFault{"BrokenDriver", [](FakeCuda& f) { f.Device("broken"); }, "does not start"},
+        StartFault{"OldDevice", [](FakeCuda& f) { f.Device("maxwell"); }, "compute capability 5.0"},
+        StartFault{"Compiler", [](FakeCuda& f) { f.Fault("jit"); }, "CUDA error 218"},
+        StartFault{"MemoryForCode", [](FakeCuda& f) { f.Fault("load_memory"); }, "cuModuleLoadDataEx"},
+        StartFault{"Memory",
+                   [](FakeCuda& f) {
+                     f.Fault("memory");
+                     f.FreeMebibytes("2000");  // taken by another program a moment later
+                   },
+                   "cuMemAlloc"},
+        StartFault{"Upload", [](FakeCuda& f) { f.Fault("upload"); }, "cuMemcpyHtoD"}),
+    [](const auto& param_info) { return std::string(param_info.param.name); });
+
+// Through the interface that takes another driver library: no driver at all, and one that lacks functions.
+TEST_F(GpuLayersTest, WithoutADriverAndWithAnOldOne) {
+  const ModelFiles& files = TinyModel().impl()->files;
+  SessionOptions options = Options(2);
+  const GpuRequest request{.config = &files.config.text,
+                           .weights = &files.text,
+                           .kv = {.n_layers = 2, .n_kv_heads = 8, .head_dim = 128, .capacity = 64},
+                           .options = &options};
+  const DecoderCode code{test::StandInDeviceCode(), test::StandInDeviceCode()};
+  const auto report = [&](const char* driver, const DecoderCode& with) {
+    const GpuChoice choice = ChooseGpuLayers(request, driver, with);
+    EXPECT_EQ(choice.layers, nullptr);
+    return choice.report;
+  };
+  EXPECT_EQ(report("libqwen3vl_no_such_driver.so.1", code),
+            "all layers on the CPU: no NVIDIA driver (libqwen3vl_no_such_driver.so.1 not found)");
+  EXPECT_THAT(report(QWEN3VL_FAKE_CUDA_LIST_ONLY, code), HasSubstr("NVIDIA driver too old"));
+  EXPECT_THAT(report(QWEN3VL_FAKE_CUDA, {}), HasSubstr("no device code"));
+}
+
+struct AnswerFault {
+  const char* name;
+  const char* fault;
+  const char* cause;
+};
+
+void PrintTo(const AnswerFault& f, std::ostream* os) { *os << f.name; }
+
+class GpuLayersAnswerTest : public GpuLayersTest, public testing::WithParamInterface<AnswerFault> {};
+
+// The device fails after two tokens, for good or for a moment; the answer goes on from the cache in main
+// memory.
+TEST_P(GpuLayersAnswerTest, TheAnswerGoesOnAndTheCauseIsToldOnce) {
+  const GoldenCase c = CaseNamed("robust_text");
+  SessionOptions options = Options(1);
+  size_t prefilled = 0;
+  options.progress = [&](const Progress& p) {
+    if (p.phase == Phase::kPrefill) prefilled = p.done;
+    if (p.phase == Phase::kDecode && p.done == 2) fake_.Fault(GetParam().fault);
+    if (p.phase == Phase::kDecode && p.done == 5) fake_.Fault("");
+    return true;
+  };
+  Session session(TinyModel(), options);
+  ASSERT_THAT(session.gpu_report(), HasSubstr("1 of 2 layers"));
+  EXPECT_EQ(Run(session, c, 8).ids, Greedy(c, 8));
+  EXPECT_EQ(prefilled, c.entry["n_tokens"].get<size_t>());
+  ASSERT_EQ(warnings_.size(), 1u) << testing::PrintToString(warnings_);
+  EXPECT_THAT(warnings_[0], AllOf(HasSubstr("gpu: "), HasSubstr(GetParam().cause),
+                                  HasSubstr("layers 1 to 1 go on on the CPU")));
+  // The next prompt takes up the cache and runs on the CPU alone.
+  const Reply next = Run(session, c, 2);
+  EXPECT_EQ(next.ids, Greedy(c, 2));
+  EXPECT_EQ(next.reused_tokens, next.prompt_tokens - 1);
+  EXPECT_EQ(warnings_.size(), 1u);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Faults, GpuLayersAnswerTest,
+    testing::Values(AnswerFault{"Launch", "launch", "launch of layer_rms_norm: CUDA error 719"},
+                    AnswerFault{"LaunchMemory", "launch_memory", "CUDA_ERROR_OUT_OF_MEMORY"},
+                    AnswerFault{"DeviceGone", "run", "run of decoder layers 1 to 1: CUDA error 700"},
+                    AnswerFault{"Upload", "upload", "cuMemcpyHtoD"},
+                    AnswerFault{"Download", "download", "cuMemcpyDtoH"}),
+    [](const auto& param_info) { return std::string(param_info.param.name); });
+
+// The hook that every build carries.
+TEST_F(GpuLayersTest, FaultHookProvokesTheFallbacks) {
+  const GoldenCase c = CaseNamed("robust_text");
+  attention::SetFaults("device");
+  EXPECT_THAT(Session(TinyModel(), Options(2)).gpu_report(), HasSubstr("no device (asked for by"));
+  attention::SetFaults("alloc");
+  EXPECT_THAT(Session(TinyModel(), Options(2)).gpu_report(), HasSubstr("no device memory (asked for by"));
+  attention::SetFaults("");
+  Session session(TinyModel(), Options(2));
+  attention::SetFaults("launch");
+  EXPECT_EQ(Run(session, c, 8).ids, Greedy(c, 8));
+  attention::SetFaults("");
+  ASSERT_EQ(warnings_.size(), 1u);
+  EXPECT_THAT(warnings_[0], HasSubstr("kernel launch failed (asked for by"));
+}
+
+}  // namespace
+}  // namespace qwen3vl

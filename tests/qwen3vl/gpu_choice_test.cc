@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qwen3vl/gpu_choice.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "qwen3vl/qwen3vl.h"
+
+namespace qwen3vl {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+GpuOffer Offer(size_t asked) {
+  return {.device = "GTX 1050",
+          .n_layers = 36,
+          .asked = asked,
+          .able = 36,
+          .fitting = 36,
+          .free_bytes = size_t{1800} << 20};
+}
+
+TEST(DecideGpuLayers, TakesWhatIsAskedFor) {
+  EXPECT_EQ(DecideGpuLayers(Offer(10)).n_layers, 10u);
+  EXPECT_EQ(DecideGpuLayers(Offer(36)).n_layers, 36u);
+  EXPECT_EQ(DecideGpuLayers(Offer(1000)).n_layers, 36u);
+  EXPECT_EQ(DecideGpuLayers(Offer(10)).report, "10 of 36 layers on GTX 1050");
+}
+
+TEST(DecideGpuLayers, NoMoreThanFitAndSaysSo) {
+  GpuOffer offer = Offer(36);
+  offer.fitting = 20;
+  EXPECT_EQ(DecideGpuLayers(offer).n_layers, 20u);
+  EXPECT_THAT(DecideGpuLayers(offer).report,
+              HasSubstr("20 of 36 layers on GTX 1050; no more fit in the 1800 MiB that are free"));
+  offer.fitting = 0;
+  EXPECT_EQ(DecideGpuLayers(offer).n_layers, 0u);
+  EXPECT_THAT(DecideGpuLayers(offer).report, HasSubstr("GTX 1050 can take none, no more fit"));
+}
+
+TEST(DecideGpuLayers, NoMoreThanHaveKernels) {
+  GpuOffer offer = Offer(36);
+  offer.able = 4;
+  offer.unable = "q5_K weights";
+  EXPECT_EQ(DecideGpuLayers(offer).n_layers, 4u);
+  EXPECT_THAT(DecideGpuLayers(offer).report, HasSubstr("the next has q5_K weights"));
+  offer.able = 0;
+  EXPECT_EQ(DecideGpuLayers(offer).n_layers, 0u);
+  EXPECT_THAT(DecideGpuLayers(offer).report, HasSubstr("can take none, q5_K weights"));
+}
+
+TEST(DecideGpuLayers, AutoGoesWhereALayerIsFaster) {
+  GpuOffer offer = Offer(kAutoGpuLayers);
+  // 512 tokens of a prompt are 8 of these: 8 * 10 + 64 * 1 = 144 ms on the CPU, 8 * 2 + 64 * 0.5 = 48 there.
+  offer.times = LayerTimes{.cpu_prompt_s = 10e-3,
+                           .gpu_prompt_s = 2e-3,
+                           .cpu_token_s = 1e-3,
+                           .gpu_token_s = 0.5e-3,
+                           .prompt_tokens = 64};
+  GpuDecision d = DecideGpuLayers(offer);
+  EXPECT_EQ(d.n_layers, 36u);
+  EXPECT_THAT(d.report, HasSubstr("a layer takes 48 ms there and 144 ms on the CPU"));
+  std::swap(offer.times->cpu_prompt_s, offer.times->gpu_prompt_s);
+  std::swap(offer.times->cpu_token_s, offer.times->gpu_token_s);
+  d = DecideGpuLayers(offer);
+  EXPECT_EQ(d.n_layers, 0u);
+  EXPECT_THAT(d.report, HasSubstr("all layers on the CPU: a layer takes 48 ms there and 144 ms on the GPU"));
+}
+
+TEST(DecideGpuLayers, AnAskedNumberIsNotMeasured) {
+  GpuOffer offer = Offer(5);
+  offer.times = LayerTimes{.cpu_prompt_s = 1, .gpu_prompt_s = 2, .cpu_token_s = 1, .gpu_token_s = 2};
+  EXPECT_EQ(DecideGpuLayers(offer).n_layers, 5u);
+  EXPECT_THAT(DecideGpuLayers(offer).report, Not(HasSubstr("takes")));
+}
+
+}  // namespace
+}  // namespace qwen3vl
