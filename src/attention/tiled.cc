@@ -165,7 +165,8 @@ void MergeAndWrite(const TiledTask& task, float* partial, size_t split_stride, s
     const float inverse = sum == 0 ? 0.0f : 1.0f / sum;
     for (size_t d = 0; d < head_dim; ++d) first[d] = sum == 0 ? 0.0f : first[d] * inverse;
     const OutputRow row{task.batch, task.first_token + r / task.n_heads, task.first_head + r % task.n_heads};
-    WriteOutputRow(*task.in, *task.out, row, row_max, sum, first);
+    EncodeRow(task.out->out_format, first, head_dim, OutputAddress(*task.in, *task.out, row));
+    if (task.out->lse) WriteLogSumExp(*task.in, *task.out, row, row_max, sum);
   }
 }
 
@@ -173,17 +174,14 @@ void MergeAndWrite(const TiledTask& task, float* partial, size_t split_stride, s
 
 std::byte* OutputAddress(const Inputs& in, const Outputs& out, OutputRow row) {
   const Shape& shape = in.shape;
-  const size_t stride = out.out_row_stride ? out.out_row_stride : shape.n_heads * shape.head_dim;
-  const size_t element = (row.batch * shape.q_len + row.token) * stride + row.head * shape.head_dim;
+  const size_t element =
+      (row.batch * shape.q_len + row.token) * OutputStride(in, out) + row.head * shape.head_dim;
   return static_cast<std::byte*>(out.out) + hw::RowBytes(out.out_format, element);
 }
 
-void WriteOutputRow(const Inputs& in, const Outputs& out, OutputRow row, float row_max, float sum,
-                    const float* values) noexcept {
+void WriteLogSumExp(const Inputs& in, const Outputs& out, OutputRow row, float row_max, float sum) noexcept {
   const Shape& shape = in.shape;
   constexpr double kLn2 = 0.69314718055994531;
-  EncodeRow(out.out_format, values, shape.head_dim, OutputAddress(in, out, row));
-  if (!out.lse) return;
   const double lse = sum == 0 ? -std::numeric_limits<double>::infinity()
                               : kLn2 * (double{row_max} * ScoreFactor(in) + std::log2(double{sum}));
   out.lse[(row.batch * shape.n_heads + row.head) * shape.q_len + row.token] = static_cast<float>(lse);

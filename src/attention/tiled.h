@@ -113,13 +113,16 @@ struct OutputRow {
   size_t batch, token, head;
 };
 
+// Elements from token to token of the output.
+inline size_t OutputStride(const Inputs& in, const Outputs& out) {
+  return out.out_row_stride ? out.out_row_stride : in.shape.n_heads * in.shape.head_dim;
+}
+
 // Where that row goes.
 std::byte* OutputAddress(const Inputs& in, const Outputs& out, OutputRow row);
 
-// Writes the finished row `values` [head_dim], and its log-sum-exp, in the formats of `out`; row_max and sum
-// as in a partial result, sum 0 for a row that saw nothing.
-void WriteOutputRow(const Inputs& in, const Outputs& out, OutputRow row, float row_max, float sum,
-                    const float* values) noexcept;
+// Writes the log-sum-exp of a row; row_max and sum as in a partial result, sum 0 for a row that saw nothing.
+void WriteLogSumExp(const Inputs& in, const Outputs& out, OutputRow row, float row_max, float sum) noexcept;
 
 // Runs one task on the best instruction set this process may use. No threads, no allocation.
 void RunTiledTask(const TiledTask& task) noexcept;

@@ -33,9 +33,7 @@ constexpr size_t kPaddedBlock = DivideUp(kRowBlock, kLanes) * kLanes;  // rows o
 constexpr size_t kSharedVecs = kPanelVecs > 2 ? kPanelVecs : 2;
 
 constexpr size_t kScaleBlock = 32;  // values of a row that share a scale in q8_0
-constexpr size_t kRowsAhead = 8;    // rows of q and of the result that are asked for in advance
 
-HWY_INLINE void Prefetch(const void* p) { __builtin_prefetch(p); }
 HWY_INLINE void PrefetchForWriting(void* p) { __builtin_prefetch(p, /*rw=*/1); }
 // Into the second cache: the first one is full of what is at work.
 HWY_INLINE void PrefetchFar(const void* p) { __builtin_prefetch(p, /*rw=*/0, /*locality=*/2); }
@@ -61,6 +59,28 @@ struct Operand {
   }
 };
 
+// Where the rows of a task lie in q or in the output.
+template <class Byte>
+struct TaskRows {
+  Byte* first;
+  size_t token_bytes, head_bytes;  // from one to the next
+  size_t row_bytes;
+};
+
+TaskRows<const std::byte> QRows(const TiledTask& task) {
+  const TensorRef& q = task.in->q;
+  return {RowAddress(q, task.batch, task.first_token, task.first_head), hw::RowBytes(q.format, q.row_stride),
+          hw::RowBytes(q.format, q.head_stride), hw::RowBytes(q.format, task.in->shape.head_dim)};
+}
+
+TaskRows<std::byte> OutputRows(const TiledTask& task) {
+  const Shape& shape = task.in->shape;
+  const hw::Format format = task.out->out_format;
+  const size_t row_bytes = hw::RowBytes(format, shape.head_dim);
+  return {OutputAddress(*task.in, *task.out, {task.batch, task.first_token, task.first_head}),
+          hw::RowBytes(format, OutputStride(*task.in, *task.out)), row_bytes, row_bytes};
+}
+
 class TaskRun {
  public:
   explicit TaskRun(const TiledTask& task)
@@ -71,7 +91,9 @@ class TaskRun {
         rows_(task.rows()),
         height_(BlockRows(rows_)),
         n_blocks_(DivideUp(rows_, height_)),
-        bits_(ScratchOf(rows_, task.tile, head_dim_)) {
+        bits_(ScratchOf(rows_, task.tile, head_dim_)),
+        q_(QRows(task)),
+        out_(OutputRows(task)) {
     const float scale = in_.scale != 0 ? in_.scale : 1.0f / std::sqrt(static_cast<float>(head_dim_));
     if (in_.softcap > 0) {
       q_scale_ = scale / in_.softcap;
@@ -85,15 +107,16 @@ class TaskRun {
   }
 
   void Run() {
-    const KvRange all = Prepare();
+    const KvRange all = FindRanges();
     const size_t start = all.begin / kPanelRows * kPanelRows;
     for (size_t first = start; first < all.end; first += task_.tile)
       RunTile(Intersect(all, {first, first + task_.tile}), first,
               Intersect(all, {first + task_.tile, first + 2 * task_.tile}));
-    for (size_t r = 0; r < rows_; ++r) {
-      PrefetchOutput(r + kRowsAhead);
-      Finish(r);
-    }
+    for (size_t block = 0; block < n_blocks_; ++block)
+      if (Ranges(block).any.empty()) {
+        BeginBlock(block);
+        FinishBlock(block);
+      }
   }
 
  private:
@@ -101,8 +124,15 @@ class TaskRun {
   struct Work {
     size_t block;
     KvRange seen;
-    float* scores;  // [tile / 16][height][16]
+    bool is_first, is_last;  // of the tiles that the block sees
+    float* scores;           // [tile / 16][height][16]
     float alpha[kPaddedBlock];
+  };
+
+  // What is asked for while scores are computed: kv rows of the next tile, and rows of the task whose q is
+  // about to be read or whose result is about to be written.
+  struct Ahead {
+    KvRange kv, q, out;
   };
 
   float* Floats(size_t offset) const { return reinterpret_cast<float*>(task_.scratch + offset); }
@@ -116,6 +146,14 @@ class TaskRun {
   }
   size_t Token(size_t row) const { return task_.first_token + row / task_.n_heads; }
   size_t Head(size_t row) const { return task_.first_head + row % task_.n_heads; }
+  // 32 bits: a division of 64 takes as long as a tenth of a row on processors of the Skylake kind.
+  template <class Byte>
+  Byte* AddressOf(const TaskRows<Byte>& rows, size_t row) const {
+    const uint32_t n_heads = static_cast<uint32_t>(task_.n_heads);
+    const uint32_t token = static_cast<uint32_t>(row) / n_heads;
+    return rows.first + token * rows.token_bytes +
+           (static_cast<uint32_t>(row) - token * n_heads) * rows.head_bytes;
+  }
   size_t RowsOf(size_t block) const { return HWY_MIN(height_, rows_ - block * height_); }
 
   // Pieces of 16 of one row in what its block owns.
@@ -123,21 +161,17 @@ class TaskRun {
     return block + (piece * height_ + row_in_block) * kPanelRows;
   }
 
-  // Fills q, the ranges and the start values of the accumulators; returns the kv rows that any q row sees.
-  KvRange Prepare() const {
-    const size_t padded = n_blocks_ * height_;
-    std::memset(Q(n_blocks_ - 1), 0, height_ * dim_ * sizeof(float));  // it may lack rows
-    std::memset(Floats(bits_.acc), 0, padded * dim_ * sizeof(float));
-    std::memset(Floats(bits_.row_sum), 0, padded * kMaxLanes * sizeof(float));
-    std::fill_n(RowMax(0), padded, kHidden);
+  // Fills the ranges; returns the kv rows that any q row sees.
+  KvRange FindRanges() const {
     KvRange all;
     for (size_t block = 0; block < n_blocks_; ++block) {
       KvRange any, every{0, SIZE_MAX};
       for (size_t i = 0; i < RowsOf(block); ++i) {
         const size_t row = block * height_ + i;
-        PrefetchQ(row + kRowsAhead);
-        LoadQ(row, block, i);
-        Seen(row) = Intersect(VisibleRange(in_.shape, in_.mask, task_.batch, Token(row)), task_.kv_rows);
+        Seen(row) =
+            row % task_.n_heads != 0
+                ? Seen(row - 1)  // of the same token
+                : Intersect(VisibleRange(in_.shape, in_.mask, task_.batch, Token(row)), task_.kv_rows);
         any = Union(any, Seen(row));
         every = Intersect(every, Seen(row));
       }
@@ -147,22 +181,45 @@ class TaskRun {
     return all;
   }
 
+  // Fills q and the start values of a block. The first product writes the accumulators.
+  void BeginBlock(size_t block) const {
+    const size_t first = block * height_;
+    if (RowsOf(block) < height_) std::memset(Q(block), 0, height_ * dim_ * sizeof(float));
+    std::memset(RowSum(first), 0, height_ * kMaxLanes * sizeof(float));
+    std::fill_n(RowMax(first), height_, kHidden);
+    for (size_t i = 0; i < RowsOf(block); ++i) LoadQ(first + i, block, i);
+  }
+
+  void FinishBlock(size_t block) const {
+    for (size_t i = 0; i < RowsOf(block); ++i) Finish(block * height_ + i);
+  }
+
   void PrefetchQ(size_t row) const {
-    if (row >= rows_) return;
-    const std::byte* q = RowAddress(in_.q, task_.batch, Token(row), Head(row));
-    for (size_t byte = 0; byte < hw::RowBytes(in_.q.format, head_dim_); byte += 64) Prefetch(q + byte);
+    const std::byte* q = AddressOf(q_, row);
+    for (size_t byte = 0; byte < q_.row_bytes; byte += 64) PrefetchFar(q + byte);
   }
 
   void PrefetchOutput(size_t row) const {
-    if (row >= rows_ || task_.partial) return;
-    std::byte* to = OutputAddress(in_, *task_.out, {task_.batch, Token(row), Head(row)});
-    for (size_t byte = 0; byte < hw::RowBytes(task_.out->out_format, head_dim_); byte += 64)
-      PrefetchForWriting(to + byte);
+    if (task_.partial) return;
+    std::byte* to = AddressOf(out_, row);
+    for (size_t byte = 0; byte < out_.row_bytes; byte += 64) PrefetchForWriting(to + byte);
+  }
+
+  // One of `steps` even parts of what lies ahead, which becomes shorter by it.
+  void PrefetchPart(Ahead& ahead, size_t steps) const {
+    const auto take = [steps](KvRange& rest) {
+      const KvRange part{rest.begin, rest.begin + DivideUp(rest.size(), steps)};
+      rest.begin = part.end;
+      return part;
+    };
+    PrefetchRows(take(ahead.kv));
+    const KvRange q = take(ahead.q), out = take(ahead.out);
+    for (size_t row = q.begin; row < q.end; ++row) PrefetchQ(row);
+    for (size_t row = out.begin; row < out.end; ++row) PrefetchOutput(row);
   }
 
   void LoadQ(size_t row, size_t block, size_t row_in_block) const {
-    const float* from = FloatRow(in_.q.format, RowAddress(in_.q, task_.batch, Token(row), Head(row)),
-                                 head_dim_, Floats(bits_.staging));
+    const float* from = FloatRow(in_.q.format, AddressOf(q_, row), head_dim_, Floats(bits_.staging));
     const FloatVec scale = hn::Set(FloatTag(), q_scale_);
     size_t d = 0;
     for (; d + kLanes <= head_dim_; d += kLanes)
@@ -177,17 +234,27 @@ class TaskRun {
   void RunTile(KvRange tile, size_t first, KvRange next) const {
     Operand k, v;
     bool ready = false;
-    for (size_t block = 0; block < n_blocks_;) {
+    const size_t group_blocks = kRowGroup / height_;
+    for (size_t block = 0; block < n_blocks_; block += group_blocks) {
+      const size_t end = HWY_MIN(n_blocks_, block + group_blocks);
       Work work[kRowGroup];
+      Ahead ahead;
+      ahead.kv = {next.begin + next.size() * block / n_blocks_, next.begin + next.size() * end / n_blocks_};
       size_t count = 0;
-      const size_t row = block;
-      for (const size_t end = HWY_MIN(n_blocks_, block + kRowGroup / height_); block < end; ++block) {
-        const KvRange seen = Intersect(Ranges(block).any, tile);
+      for (size_t b = block; b < end; ++b) {
+        const KvRange any = Ranges(b).any;
+        const KvRange seen = Intersect(any, tile);
         if (seen.empty()) continue;
-        work[count].block = block;
-        work[count].seen = {seen.begin - first, seen.end - first};
-        work[count].scores = Floats(bits_.scores) + count * height_ * task_.tile;
+        Work& w = work[count];
+        w.block = b;
+        w.seen = {seen.begin - first, seen.end - first};
+        w.is_first = any.begin >= tile.begin;
+        w.is_last = any.end <= tile.end;
+        w.scores = Floats(bits_.scores) + count * height_ * task_.tile;
         ++count;
+        const KvRange rows{b * height_, b * height_ + RowsOf(b)};
+        if (w.is_last) ahead.out = Union(ahead.out, rows);
+        if (w.is_first) BeginBlock(b);
       }
       if (count == 0) continue;
       if (!ready) {
@@ -195,9 +262,10 @@ class TaskRun {
         v = Values(tile, first);
         ready = true;
       }
-      const KvRange ahead{next.begin + next.size() * row / n_blocks_,
-                          next.begin + next.size() * block / n_blocks_};
+      if (work[0].is_first) ahead.q = {end * height_, HWY_MIN(rows_, (end + group_blocks) * height_)};
       RunGroup({work, count}, first, k, v, ahead);
+      for (const Work& w : std::span(work, count))
+        if (w.is_last) FinishBlock(w.block);
     }
   }
 
@@ -271,7 +339,7 @@ class TaskRun {
   }
 
   void RunGroup(std::span<Work> group, size_t first, const Operand& k, const Operand& v,
-                KvRange ahead) const {
+                const Ahead& ahead) const {
     if (k.q8)
       for (const Work& w : group) ScoresOfWholeNumbers(w, k);
     else
@@ -289,16 +357,14 @@ class TaskRun {
   }
 
   template <class Stored>
-  void Scores(std::span<const Work> group, const Stored* k, size_t stride, KvRange ahead) const {
+  void Scores(std::span<const Work> group, const Stored* k, size_t stride, Ahead ahead) const {
     const size_t step = SharedVecs(group);
     KvRange panels;
     for (const Work& w : group) panels = Union(panels, PanelsOf(w));
     Product<Stored> p{nullptr, 0, head_dim_, k, stride, nullptr, nullptr};
     const size_t end = panels.end * kPanelVecs;
-    const size_t pace = DivideUp(ahead.size(), panels.size());
     for (size_t vec = panels.begin * kPanelVecs; vec < end; vec += HWY_MIN(step, end - vec)) {
-      PrefetchRows(Intersect(ahead, {ahead.begin, ahead.begin + pace}));
-      ahead.begin = HWY_MIN(ahead.end, ahead.begin + pace);
+      PrefetchPart(ahead, DivideUp(end - vec, step));
       for (const Work& w : group) {
         const size_t from = HWY_MAX(vec, PanelsOf(w).begin * kPanelVecs);
         const size_t to = HWY_MIN(vec + step, PanelsOf(w).end * kPanelVecs);
@@ -321,7 +387,7 @@ class TaskRun {
         p.begin = w.seen.begin;
         p.end = w.seen.end;
         p.c = Acc(w.block);
-        p.alpha = w.alpha;
+        p.alpha = w.is_first ? nullptr : w.alpha;
         Multiply(p, height_, vec, HWY_MIN(n_vecs, vec + step));
       }
   }
@@ -344,7 +410,8 @@ class TaskRun {
   // The weighted sum of q8_0 values as they are stored: the scales of 32 dimensions go into the weights.
   void AddWeightedWholeNumbers(const Work& w, const Operand& v) const {
     float* scaled = Floats(bits_.k);  // whole numbers leave it free
-    Product<int8_t> p{scaled, w.seen.begin, w.seen.end, v.q8, v.stride, Acc(w.block), w.alpha};
+    Product<int8_t> p{
+        scaled, w.seen.begin, w.seen.end, v.q8, v.stride, Acc(w.block), w.is_first ? nullptr : w.alpha};
     const KvRange panels = PanelsOf(w);
     for (size_t d = 0; d < head_dim_; d += kScaleBlock) {
       const hw::F16* scales = v.scales + d / kScaleBlock * task_.kv.padded_length;
@@ -375,7 +442,10 @@ class TaskRun {
     const KvRange panels = PanelsOf(w);
     if (needs_every_score_ || first + panels.begin * kPanelRows < ranges.every.begin ||
         first + panels.end * kPanelRows > ranges.every.end)
-      for (size_t r = 0; r < RowsOf(w.block); ++r) MaskRow(row + r, ScoresOf(w, r), panels, first);
+      for (size_t r = 0; r < RowsOf(w.block); ++r) {
+        if (needs_every_score_) ChangeScores(row + r, ScoresOf(w, r), panels, first);
+        HideUnseen(row + r, ScoresOf(w, r), panels, first);
+      }
     float row_max[kPaddedBlock], base[kPaddedBlock];
     std::fill_n(row_max, kPaddedBlock, kHidden);
     std::fill_n(base, kPaddedBlock, kHidden);
@@ -387,8 +457,8 @@ class TaskRun {
       ScoresToWeights(FloatTag(), ScoresOf(w, r), score_factor_, base[r], w.alpha[r], RowSum(row + r));
   }
 
-  // Softcap, bias and masks on one row of scores; its panels are counted from kv row `first`.
-  void MaskRow(size_t row, RowPanels scores, KvRange panels, size_t first) const {
+  // Softcap, bias and the boolean mask on one row of scores; its panels are counted from kv row `first`.
+  void ChangeScores(size_t row, RowPanels scores, KvRange panels, size_t first) const {
     const float* bias = BiasRow(in_.shape, in_.mask, Head(row), Token(row));
     const uint8_t* allowed = AllowedRow(in_.shape, in_.mask, Token(row));
     const FloatVec cap = hn::Set(FloatTag(), in_.softcap * kLog2E);
@@ -401,11 +471,35 @@ class TaskRun {
           hn::StoreU(hn::Mul(cap, Tanh(FloatTag(), LoadFloats(panel + lane))), FloatTag(), panel + lane);
       if (bias)
         for (size_t kv = seen.begin; kv < seen.end; ++kv) panel[kv - at] += bias[kv] * kLog2E;
-      if (seen.size() < kPanelRows || allowed)
-        for (size_t lane = 0; lane < kPanelRows; ++lane) {
-          const size_t kv = at + lane;
-          if (kv < seen.begin || kv >= seen.end || (allowed && !allowed[kv])) panel[lane] = kHidden;
-        }
+      if (allowed)
+        for (size_t kv = seen.begin; kv < seen.end; ++kv)
+          if (!allowed[kv]) panel[kv - at] = kHidden;
+    }
+  }
+
+  // Hides the scores of a row outside of what it sees: whole panels at both ends and parts of the next ones.
+  void HideUnseen(size_t row, RowPanels scores, KvRange panels, size_t first) const {
+    const size_t start = first + panels.begin * kPanelRows;  // kv row of the first score
+    const KvRange seen = Intersect(Seen(row), {start, start + scores.count * kPanelRows});
+    const KvRange shown{seen.begin - start, seen.end - start};
+    const KvRange whole{DivideUp(shown.begin, kPanelRows), shown.end / kPanelRows};
+    for (size_t i = 0; i < scores.count; ++i) {
+      if (i == whole.begin && !whole.empty()) i = whole.end;
+      if (i < scores.count) HidePart(scores.at + i * scores.stride, i * kPanelRows, shown);
+    }
+  }
+
+  // Hides what a panel whose first score is number `at` has outside of `shown`.
+  static HWY_INLINE void HidePart(float* panel, size_t at, KvRange shown) {
+    const hn::RebindToSigned<FloatTag> ints;
+    const auto begin = hn::Set(ints, static_cast<int32_t>(shown.begin));
+    const auto end = hn::Set(ints, static_cast<int32_t>(shown.end));
+    for (size_t lane = 0; lane < kPanelRows; lane += kLanes) {
+      const auto column = hn::Iota(ints, static_cast<int32_t>(at + lane));
+      const auto is_shown = hn::AndNot(hn::Lt(column, begin), hn::Lt(column, end));
+      hn::StoreU(hn::IfThenElse(hn::RebindMask(FloatTag(), is_shown), LoadFloats(panel + lane),
+                                hn::Set(FloatTag(), kHidden)),
+                 FloatTag(), panel + lane);
     }
   }
 
@@ -434,12 +528,17 @@ class TaskRun {
       to[head_dim_ + 1] = sum;
       return;
     }
-    float* values = Floats(bits_.staging);
+    std::byte* to = AddressOf(out_, row);
+    const hw::Format format = task_.out->out_format;
+    const bool in_place = format == hw::Format::kF32 && reinterpret_cast<uintptr_t>(to) % alignof(float) == 0;
+    float* values = in_place ? reinterpret_cast<float*>(to) : Floats(bits_.staging);
     if (sum == 0)
       std::fill_n(values, head_dim_, 0.0f);
     else
       CopyAcc(row, 1.0f / sum, values);
-    WriteOutputRow(in_, *task_.out, {task_.batch, Token(row), Head(row)}, *RowMax(row), sum, values);
+    if (!in_place) EncodeRow(format, values, head_dim_, to);
+    if (task_.out->lse)
+      WriteLogSumExp(in_, *task_.out, {task_.batch, Token(row), Head(row)}, *RowMax(row), sum);
   }
 
   const TiledTask& task_;
@@ -450,6 +549,8 @@ class TaskRun {
   size_t height_;  // rows of a block; the last block may be filled up with rows of zeros
   size_t n_blocks_;
   TaskScratch bits_;
+  TaskRows<const std::byte> q_;
+  TaskRows<std::byte> out_;
   float q_scale_;
   float score_factor_;
   bool needs_every_score_;  // softcap, bias or holes: masks are not a matter of ranges alone
