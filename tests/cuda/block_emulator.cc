@@ -23,6 +23,7 @@ namespace {
 
 constexpr unsigned kLanes = 32;
 constexpr size_t kStackBytes = size_t{128} << 10;
+constexpr size_t kSharedBytes = 48 * 1024;  // the most a block of compute capability 6.1 can have
 
 enum class State { kReady, kShuffle, kBarrier, kDone };
 
@@ -47,7 +48,8 @@ class Block {
 
   void Run(Grid index) {
     index_ = index;
-    shared_.reset();
+    ShowBytes(shared_.get(), kSharedBytes);
+    std::memset(shared_.get(), 0xff, kSharedBytes);
     shadow_.PublishLaunch();
     for (Fiber& fiber : fibers_) Prepare(fiber);
     try {
@@ -64,12 +66,13 @@ class Block {
   Grid index() const { return index_; }
   Grid grid() const { return grid_; }
 
+  // The last of them, so that what is read past their end is read past the heap block.
   void* SharedBytes(size_t bytes) {
-    if (!shared_) {
-      shared_ = std::make_unique_for_overwrite<std::byte[]>(bytes);
-      std::memset(shared_.get(), 0xff, bytes);
-    }
-    return shared_.get();
+    if (bytes > kSharedBytes)
+      throw std::runtime_error(std::to_string(bytes) + " bytes of shared memory, a block has " +
+                               std::to_string(kSharedBytes));
+    HideBytes(shared_.get(), kSharedBytes - bytes);
+    return shared_.get() + (kSharedBytes - bytes);
   }
 
   void WaitAtBarrier(int line) { Park(State::kBarrier, line, phases_.size() - 1); }
@@ -204,7 +207,9 @@ class Block {
   std::vector<Fiber> fibers_;
   std::vector<unsigned> order_;
   std::vector<Phase> phases_;  // of each warp, then of the block
-  std::unique_ptr<std::byte[]> shared_;
+  // There before any thread runs, as on a device: were it one of the threads that takes it, that thread's
+  // writing to it would race with the others'.
+  std::unique_ptr<std::byte[]> shared_ = std::make_unique_for_overwrite<std::byte[]>(kSharedBytes);
   ucontext_t scheduler_;
   SchedulerShadow shadow_;
   unsigned running_ = 0;

@@ -3,8 +3,8 @@
 // that runs until it meets a barrier or a shuffle. A warp goes on when its 32 lanes wait in the same shuffle
 // (told apart by source line), a block when all threads wait at the same barrier; anything else is an error.
 // No two threads run in lockstep, so code that counts on that fails. Shared memory is filled with NaN before
-// each block and ends where its heap block ends, so that AddressSanitizer sees reads past it; under
-// ThreadSanitizer fibers are threads and only barriers and shuffles order them, so that it reports races.
+// each block, and AddressSanitizer sees accesses beside it; under ThreadSanitizer fibers are threads and only
+// barriers and shuffles order them, so that it reports races.
 #pragma once
 
 #include <bit>

@@ -81,6 +81,11 @@ TEST(BlockEmulator, SharedMemoryBeginsAsNan) {
   });
 }
 
+TEST(BlockEmulator, RefusesMoreSharedMemoryThanABlockHas) {
+  EXPECT_EQ(FailureOf([] { SharedBytes(49152); }), "ran");
+  EXPECT_EQ(FailureOf([] { SharedBytes(49153); }), "49153 bytes of shared memory, a block has 49152");
+}
+
 TEST(BlockEmulator, NamesABarrierThatOnlySomeThreadsReach) {
   const std::string failure = FailureOf([] {
     if (ThreadIndex() < 40) Barrier();

@@ -27,6 +27,18 @@ inline void AcquireTag([[maybe_unused]] void* tag) {
 #endif
 }
 
+// Makes an access to these bytes an error for AddressSanitizer, and undoes that.
+inline void HideBytes([[maybe_unused]] void* begin, [[maybe_unused]] size_t bytes) {
+#if defined(__SANITIZE_ADDRESS__)
+  __asan_poison_memory_region(begin, bytes);
+#endif
+}
+inline void ShowBytes([[maybe_unused]] void* begin, [[maybe_unused]] size_t bytes) {
+#if defined(__SANITIZE_ADDRESS__)
+  __asan_unpoison_memory_region(begin, bytes);
+#endif
+}
+
 // The sanitizers' view of one fiber.
 struct Shadow {
   [[maybe_unused]] void* fake_stack = nullptr;  // AddressSanitizer's, while it is not running
@@ -71,8 +83,8 @@ struct SchedulerShadow : Shadow {
 // Of a fiber that runs a CUDA thread.
 struct FiberShadow : Shadow {
   void Create([[maybe_unused]] void* memory, [[maybe_unused]] size_t bytes) {
+    ShowBytes(memory, bytes);  // of the fiber that had this stack before
 #if defined(__SANITIZE_ADDRESS__)
-    __asan_unpoison_memory_region(memory, bytes);  // of the fiber that had this stack before
     stack = memory;
     stack_bytes = bytes;
     fake_stack = nullptr;
