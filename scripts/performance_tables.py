@@ -7,15 +7,17 @@
 
 Between the lines `<!-- rows: FILE -->` and `<!-- end -->` goes a table of the rows in FILE (beside the document, a
 folder in the name is fine) under the machine that they were measured on. `<!-- rows: FILE | COLUMN, COLUMN -->` names
-the columns; without, those that the kind of rows needs. Python's standard library is all it takes.
+the columns; without, those that the kind of rows needs. Between `<!-- peers: FILE -->` and `<!-- end -->` goes a table
+of what scripts/measure_peers.py wrote. Python's standard library is all it takes.
 """
 import argparse
 import json
 import pathlib
 import re
+import statistics
 import sys
 
-BLOCK = re.compile(r"(<!-- rows: ([^|>]+?)(?: \| ([^>]+?))? -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (rows|peers): ([^|>]+?)(?: \| ([^>]+?))? -->\n).*?(<!-- end -->)", re.DOTALL)
 MISSING = "-"
 
 
@@ -137,11 +139,41 @@ def commands(rows):
     return ["", f"The first row again: `{unique[0]}`"] if unique[0] else []
 
 
+def advantage(row):
+    """How many times as fast as the fastest of the others qwen3vl was: the median over the rounds."""
+    ratios = []
+    for speeds in row["rounds"]:
+        others = [value for name, value in speeds.items() if name != "qwen3vl"]
+        own = speeds["qwen3vl"]
+        ratios.append(min(others) / own if row["unit"] == "s" else own / max(others))
+    return statistics.median(ratios)
+
+
+def peers_table(path):
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    engines = list(dict.fromkeys(name for row in rows for name in row["rounds"][0]))
+    columns = ["case", "threads", *engines, "against the fastest other"]
+    lines = ["| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
+    for row in rows:
+        form = seconds if row["unit"] == "s" else lambda value: f"{number(value)} t/s"
+        cells = [row["what"], str(row["threads"])]
+        for engine in engines:
+            values = [speeds[engine] for speeds in row["rounds"] if engine in speeds]
+            cells.append(form(statistics.median(values)) if values else MISSING)
+        lines.append("| " + " | ".join([*cells, f"{advantage(row):.2f} x"]) + " |")
+    e = rows[0]["environment"]
+    counts = sorted({len(row["rounds"]) for row in rows})
+    return [f"{e['cpu']}, {e['physical_cores']} cores, AVX2 only; qwen3vl {e['version']}. Median of "
+            f"{' or '.join(map(str, counts))} rounds, all engines in turn.", ""] + lines
+
+
 def section(folder, match):
-    begin, name, wanted, end = match.groups()
+    begin, kind, name, wanted, end = match.groups()
     path = folder / name
     if not path.exists():
         return f"{begin}Not measured yet: `{name}`.\n{end}"
+    if kind == "peers":
+        return begin + "\n".join(peers_table(path)) + "\n" + end
     rows = read_rows(path)
     columns = [c.strip() for c in wanted.split(",")] if wanted else usual_columns(rows)
     unknown = [c for c in columns if c not in COLUMNS]

@@ -27,6 +27,9 @@ constexpr size_t kFloatCols = 2;
 constexpr size_t kFloatCols = 6;
 #endif
 constexpr size_t kFloatChunk = 256;  // columns of a panel: it stays in the first-level cache
+// Weight rows of a task: its panels share each chunk of the activations while that is in the second-level
+// cache.
+constexpr size_t kTaskRows = kPanelRows < 64 ? 64 / kPanelRows * kPanelRows : kPanelRows;
 
 using DF = hn::ScalableTag<float>;
 using VF = hn::Vec<DF>;
@@ -116,12 +119,17 @@ void TileRowsFloatOf(const ProductTask& task) {
   StartOutput(task);
   for (size_t k = 0; k < cols; k += kFloatChunk) {
     const size_t n = cols - k < kFloatChunk ? cols - k : kFloatChunk;
-    PackFloatPanel<kFormat>(task, k, n, panel);
-    for (size_t g = 0; g < n_groups; ++g) {
-      const float* group = packed + GroupOffset(cols, n_groups, g, k);
-      AddTile<kFloatCols>(task, g * kFloatCols, [&](float* out, size_t stride) HWY_ATTR {
-        FloatKernel(panel, group, n, out, stride);
-      });
+    for (size_t row = task.row_begin; row < task.row_end; row += kPanelRows) {
+      ProductTask part = task;
+      part.row_begin = row;
+      part.row_end = task.row_end - row < kPanelRows ? task.row_end : row + kPanelRows;
+      PackFloatPanel<kFormat>(part, k, n, panel);
+      for (size_t g = 0; g < n_groups; ++g) {
+        const float* group = packed + GroupOffset(cols, n_groups, g, k);
+        AddTile<kFloatCols>(part, g * kFloatCols, [&](float* out, size_t stride) HWY_ATTR {
+          FloatKernel(panel, group, n, out, stride);
+        });
+      }
     }
   }
 }
@@ -145,7 +153,7 @@ void PackGroupFloat(hw::MatrixView<const float> x, size_t n_groups, size_t g, fl
 }
 
 TileInfo TileInfoFloat(size_t cols) {
-  return {Packing::kFloat, kPanelRows, kFloatCols, PaddedCols(cols) * kFloatCols * sizeof(float),
+  return {Packing::kFloat, kTaskRows, kFloatCols, PaddedCols(cols) * kFloatCols * sizeof(float),
           kFloatChunk * kPanelRows * sizeof(float)};
 }
 

@@ -83,7 +83,7 @@ enum class Packing { kFloat, kInt8, kInt16 };
 
 struct TileInfo {
   Packing packing;
-  size_t rows;         // weight rows of a panel
+  size_t rows;         // weight rows of a task
   size_t cols;         // activation rows of a group
   size_t group_bytes;  // of one packed group
   size_t scratch_bytes;

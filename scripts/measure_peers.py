@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Measures qwen3vl beside other engines, in turn, and writes what docs/performance.md shows of it.
+
+    scripts/measure_peers.py --qwen3vl build/release/qwen3vl --threads 2 --rounds 3 --out docs/performance/peers.jsonl \\
+        --attention "NAME=COMMAND" --model-bench "NAME=COMMAND" -m MODEL.gguf
+
+Other engines are not part of this project: build them yourself, for AVX2 only, and name a command for each.
+--attention: run as `COMMAND HEADS KV_HEADS HEAD_DIM QUERIES KEYS CAUSAL THREADS SAMPLES` it prints a JSON array of
+    seconds, one a sample, for attention with an F16 cache.
+--model-bench: run as `COMMAND -m MODEL -p P -n N -t THREADS -d DEPTH -o json` it prints what llama-bench prints: an array
+    with n_prompt, n_gen and avg_ts (tokens a second).
+A round measures every engine once on every case; a ratio is the median over the rounds of qwen3vl against the fastest
+of the others in the same round. Let the machine do nothing else.
+Then: scripts/performance_tables.py docs/performance.md
+"""
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+
+ATTENTION = [  # name, preset, kind, length option, (heads, kv heads, head_dim, queries, keys, causal), threads (0: all)
+    ("prompt, 32/8 x 128, 512", "qwen3vl-4b.text", "attention.prefill", "--lengths", (32, 8, 128, 512, 512, 1), 1),
+    ("prompt, 32/8 x 128, 2048", "qwen3vl-4b.text", "attention.prefill", "--lengths", (32, 8, 128, 2048, 2048, 1), 1),
+    ("vision, 16 x 64, 1024", "qwen3vl-2b.vision", "attention.prefill", "--lengths", (16, 16, 64, 1024, 1024, 0), 1),
+    ("vision, 16 x 72, 4096", "qwen3vl-8b.vision", "attention.prefill", "--lengths", (16, 16, 72, 4096, 4096, 0), 1),
+    ("one token, 32/8 x 128, 4096", "qwen3vl-4b.text", "attention.decode", "--contexts", (32, 8, 128, 1, 4096, 1), 0),
+    ("one token, 32/8 x 128, 32768", "qwen3vl-4b.text", "attention.decode", "--contexts", (32, 8, 128, 1, 32768, 1), 0),
+]
+
+
+def output_of(command):
+    """The JSON that a command prints, and a clear end where it prints none."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"measure_peers.py: {' '.join(command)}: exit {done.returncode}: {done.stderr.strip()[-300:]}")
+    try:
+        return json.loads(done.stdout)
+    except json.JSONDecodeError as problem:
+        sys.exit(f"measure_peers.py: {' '.join(command)}: prints no JSON: {problem}")
+
+
+def own_rows(options, *arguments):
+    # Without peaks: samples follow each other as those of the others do, caches warm.
+    command = [options.qwen3vl, "bench", *map(str, arguments), "--isa", "avx2", "--no-peaks", "--format", "json"]
+    return output_of(command)["rows"]
+
+
+def attention_round(options, case):
+    """Seconds by engine."""
+    _, preset, kind, length_option, (*heads, queries, keys, causal), threads = case
+    threads = threads or options.threads
+    samples = 5 if queries == 1 else 3
+    dtype = "f32" if preset.endswith("vision") else "f16"
+    row = own_rows(options, "layer", "--preset", preset, "--kind", kind, length_option, keys, "--dtype", dtype, "--path",
+                   "tiled", "--threads", threads, "--samples", samples)[0]
+    result = {"qwen3vl": row["seconds"]["median"]}
+    for name, command in options.attention:
+        result[name] = statistics.median(output_of(
+            command + [str(n) for n in (*heads, queries, keys, causal, threads, samples)]))
+    return result
+
+
+def model_round(options, model, prompt, generate, depth):
+    """Tokens a second by engine, of a prompt and of an answer."""
+    rows = own_rows(options, "model", "-m", model, "--prompt", prompt, "--generate", generate, "--depths", depth,
+                    "--threads", options.threads, "--samples", 1)
+    speeds = {row["layer"]: row["tokens_per_second"] for row in rows}
+    result = [{"qwen3vl": speeds["model.prompt"]}, {"qwen3vl": speeds["model.generate"]}]
+    for name, command in options.model_bench:
+        for test in output_of(command + ["-m", model, "-p", str(prompt), "-n", str(generate), "-t", str(options.threads),
+                                         "-d", str(depth), "-o", "json"]):
+            result[0 if test["n_prompt"] > 0 else 1][name] = test["avg_ts"]
+    return result
+
+
+def cases(options):
+    """Pairs of the descriptions of cases that are measured together and a function for one round of them."""
+    for case in ATTENTION if options.attention else []:
+        text = {"what": f"attention, {case[0]}", "unit": "s", "threads": case[-1] or options.threads}
+        yield [text], lambda case=case: [attention_round(options, case)]
+    for model in options.model if options.model_bench else []:
+        for depth in options.depths:
+            texts = [{"what": f"{pathlib.Path(model).stem}, {what} at depth {depth}", "unit": "tokens/s",
+                      "threads": options.threads} for what in ("prompt of 512", "answer of 64")]
+            yield texts, lambda model=model, depth=depth: model_round(options, model, 512, 64, depth)
+
+
+def named_command(text):
+    name, equals, command = text.partition("=")
+    if not equals or not command.strip():
+        raise argparse.ArgumentTypeError(f"{text!r}: want NAME=COMMAND")
+    return name, command.split()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--qwen3vl", required=True)
+    parser.add_argument("--attention", action="append", type=named_command, default=[], metavar="NAME=COMMAND")
+    parser.add_argument("--model-bench", action="append", type=named_command, default=[], metavar="NAME=COMMAND")
+    parser.add_argument("-m", "--model", action="append", default=[])
+    parser.add_argument("--depths", type=lambda text: [int(d) for d in text.split(",")], default=[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    options = parser.parse_args()
+    environment = own_rows(options, "layer", "--preset", "qwen3vl-2b.text", "--kind", "rope", "--samples", 1)[0]["environment"]
+    with options.out.open("a", encoding="utf-8") as out:
+        for texts, measure in cases(options):
+            rounds = [measure() for _ in range(options.rounds)]
+            for i, text in enumerate(texts):
+                row = text | {"environment": environment, "rounds": [r[i] for r in rounds]}
+                out.write(json.dumps(row) + "\n")
+                out.flush()
+                print(f"{text['what']}: {row['rounds']}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
