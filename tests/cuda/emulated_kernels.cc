@@ -8,8 +8,8 @@ namespace qwen3vl::gpu {
 const std::vector<EmulatedKernel>& EmulatedKernels() {
   static const std::vector<EmulatedKernel> kernels = [] {
     std::vector<EmulatedKernel> all;
-    AddPrefillF32(all);
-    AddPrefillInt8(all);
+    AddPrefill<ScoreType::kF32>(all);
+    AddPrefill<ScoreType::kInt8>(all);
     AddDecode(all);
     AddLayerKernels(all);
     return all;

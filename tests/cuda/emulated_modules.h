@@ -11,8 +11,8 @@
 
 namespace qwen3vl::gpu {
 
-void AddPrefillF32(std::vector<EmulatedKernel>& kernels);
-void AddPrefillInt8(std::vector<EmulatedKernel>& kernels);
+template <ScoreType kScores>
+void AddPrefill(std::vector<EmulatedKernel>& kernels);
 void AddDecode(std::vector<EmulatedKernel>& kernels);  // with Merge, for both kinds of scores
 
 void AddLayerKernels(std::vector<EmulatedKernel>& kernels);  // everything of a decoder layer but attention

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// The PTX text of decoder layers inside the library: what it promises to drivers and devices, and what the
-// host counts on.
-
+// The PTX text inside the library, of attention and of decoder layers: what it promises to drivers and
+// devices, and what the host counts on.
 #include "qwen3vl/cuda/device_code.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <regex>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "attention/cuda/attention_cuda.h"
+#include "attention/cuda/device_code.h"
 #include "cuda/emulated_kernels.h"
 #include "support/temp_dir.h"
 
@@ -25,25 +27,58 @@ using testing::Not;
 
 constexpr size_t kMaxSharedBytes = 48 * 1024;  // of a block, on every compute capability from 6.1 on
 
-struct CodeTable {
+// The modules of a table whose names begin with `prefix`, for one compute capability.
+struct CodeSet {
   const char* name;
-  std::span<const hw::DeviceCode> code;
+  std::span<const hw::DeviceCode> table;
+  std::string_view prefix;
   size_t n_modules;
-};
+  unsigned compute = 0;
 
-void PrintTo(const CodeTable& table, std::ostream* os) { *os << table.name; }
-
-class DeviceCodeTest : public testing::TestWithParam<CodeTable> {
- protected:
-  void SetUp() override {
-    if (code().empty()) GTEST_SKIP() << "device code: " << attention::DescribeDeviceCode();
+  bool Has(const hw::DeviceCode& code) const {
+    return code.compute == compute && std::string_view(code.module).starts_with(prefix);
   }
-  static std::span<const hw::DeviceCode> code() { return GetParam().code; }
 };
 
-std::string NameOf(const hw::DeviceCode& code) {
-  return std::string(code.module) + " for compute capability " + std::to_string(code.compute);
+void PrintTo(const CodeSet& set, std::ostream* os) { *os << set.name; }
+
+std::vector<CodeSet> CodeSets() {
+  const auto attention = attention::EmbeddedDeviceCode();
+  const CodeSet sets[] = {
+      {"Head64", attention, "attention_64_", 6},    {"Head72", attention, "attention_72_", 4},
+      {"Head80", attention, "attention_80_", 4},    {"Head128", attention, "attention_128_", 6},
+      {"Layers", EmbeddedDeviceCode(), "layer", 1}, {"Products", EmbeddedDeviceCode(), "product_", 7}};
+  std::vector<CodeSet> all;
+  for (unsigned compute : {61u, 75u})
+    for (CodeSet set : sets) {
+      set.compute = compute;
+      all.push_back(set);
+    }
+  return all;
 }
+
+TEST(DeviceCodeTables, EveryModuleIsCheckedBelow) {
+  const std::vector<CodeSet> sets = CodeSets();
+  for (const auto& table : {attention::EmbeddedDeviceCode(), EmbeddedDeviceCode()})
+    for (const hw::DeviceCode& code : table)
+      EXPECT_EQ(std::ranges::count_if(sets, [&](const CodeSet& set) { return set.Has(code); }), 1)
+          << code.module << " for compute capability " << code.compute;
+}
+
+class DeviceCodeTest : public testing::TestWithParam<CodeSet> {
+ protected:
+  struct Module {
+    std::string name, ptx;
+  };
+
+  void SetUp() override {
+    for (const hw::DeviceCode& code : GetParam().table)
+      if (GetParam().Has(code)) modules_.push_back({code.module, code.ptx});
+    if (modules_.empty()) GTEST_SKIP() << "device code: " << attention::DescribeDeviceCode();
+  }
+
+  std::vector<Module> modules_;
+};
 
 std::set<std::string> EntryPoints(const std::string& ptx) {
   std::set<std::string> names;
@@ -52,49 +87,41 @@ std::set<std::string> EntryPoints(const std::string& ptx) {
   return names;
 }
 
-TEST_P(DeviceCodeTest, EveryModuleIsThereOnceForEachComputeCapability) {
-  std::set<unsigned> computes;
-  std::set<std::string> modules;
-  for (const hw::DeviceCode& c : code()) {
-    computes.insert(c.compute);
-    EXPECT_TRUE(modules.insert(NameOf(c)).second) << NameOf(c) << " twice";
-  }
-  EXPECT_EQ(modules.size(), computes.size() * GetParam().n_modules);
+TEST_P(DeviceCodeTest, EveryModuleIsThereOnce) {
+  std::set<std::string> names;
+  for (const Module& module : modules_) EXPECT_TRUE(names.insert(module.name).second) << module.name;
+  EXPECT_EQ(names.size(), GetParam().n_modules);
 }
 
 TEST_P(DeviceCodeTest, EntryPointsAreTheKernelsThatTheEmulatorTests) {
-  for (const hw::DeviceCode& c : code()) {
-    SCOPED_TRACE(NameOf(c));
+  for (const Module& module : modules_) {
     std::set<std::string> wanted;
     for (const gpu::EmulatedKernel& kernel : gpu::EmulatedKernels())
-      if (kernel.module == c.module && (c.compute != 75 || !kernel.name.ends_with("tile128")))
+      if (kernel.module == module.name && (GetParam().compute != 75 || !kernel.name.ends_with("tile128")))
         wanted.insert(kernel.name);
-    EXPECT_EQ(EntryPoints(c.ptx), wanted);
+    EXPECT_EQ(EntryPoints(module.ptx), wanted) << module.name;
   }
 }
 
 TEST_P(DeviceCodeTest, TargetsAreWhatTheTableSays) {
-  for (const hw::DeviceCode& c : code())
-    EXPECT_THAT(c.ptx, HasSubstr(".target sm_" + std::to_string(c.compute))) << NameOf(c);
+  for (const Module& module : modules_)
+    EXPECT_THAT(module.ptx, HasSubstr(".target sm_" + std::to_string(GetParam().compute))) << module.name;
 }
 
 // PTX 6.0 is what drivers from 2017 on take; nvcc writes its own, newer version.
 TEST_P(DeviceCodeTest, ClangCodeFor61IsPtx60) {
+  if (GetParam().compute != 61) return;
   if (attention::DescribeDeviceCode().find("6.1 (clang") == std::string_view::npos)
     GTEST_SKIP() << "device code: " << attention::DescribeDeviceCode();
-  for (const hw::DeviceCode& c : code()) {
-    if (c.compute != 61) continue;
-    EXPECT_THAT(c.ptx, HasSubstr(".version 6.0\n")) << NameOf(c);
-  }
+  for (const Module& module : modules_) EXPECT_THAT(module.ptx, HasSubstr(".version 6.0\n")) << module.name;
 }
 
 TEST_P(DeviceCodeTest, KeepsEverythingInRegistersAndSharedMemory) {
   std::map<std::string, size_t> parameter_bytes;
   for (const gpu::EmulatedKernel& kernel : gpu::EmulatedKernels())
     parameter_bytes[kernel.name] = kernel.parameter_bytes;
-  for (const hw::DeviceCode& c : code()) {
-    SCOPED_TRACE(NameOf(c));
-    const std::string ptx = c.ptx;
+  for (const auto& [name, ptx] : modules_) {
+    SCOPED_TRACE(name);
     EXPECT_THAT(ptx, Not(HasSubstr(".local")));
     EXPECT_THAT(ptx, Not(HasSubstr(".extern")));
     EXPECT_THAT(ptx, Not(HasSubstr("call")));
@@ -108,33 +135,74 @@ TEST_P(DeviceCodeTest, KeepsEverythingInRegistersAndSharedMemory) {
   }
 }
 
+// What a kernel's blocks may take of a multiprocessor of compute capability 6.1, which has 64 K registers and
+// 96 KB of shared memory: as many blocks of it have to fit as its launch bounds promise. A kernel is of the
+// first kind that stands in its name.
+struct Limits {
+  const char* kind;
+  size_t threads, blocks;
+};
+constexpr Limits kLimits[] = {{"_tile128", 128, 2},
+                              {"_tile256", 256, 1},
+                              {"attention_decode", 128, 3},
+                              {"attention_merge", 128, 8},
+                              {"layer_heads", 128, 8},
+                              {"layer_keep", 128, 8},
+                              {"layer_", 256, 4},
+                              {"_one", 128, 8},
+                              {"_four", 128, 6},
+                              {"_tile", 256, 2}};
+
+void ExpectToFit(const std::string& name, size_t registers, size_t shared_bytes) {
+  const auto limits =
+      std::ranges::find_if(kLimits, [&](const Limits& l) { return name.find(l.kind) != std::string::npos; });
+  ASSERT_NE(limits, std::end(kLimits)) << name;
+  const size_t granted = (registers + 7) / 8 * 8;
+  EXPECT_LE(granted * limits->threads * limits->blocks, size_t{64} << 10)
+      << name << ", registers " << registers;
+  EXPECT_LE(shared_bytes * limits->blocks, size_t{96} << 10) << name << ", bytes " << shared_bytes;
+}
+
+// What `command` prints, which has to succeed.
+std::string OutputOf(const std::string& command) {
+  std::string said;
+  FILE* pipe = popen((command + " 2>&1").c_str(), "r");
+  if (!pipe) return said;
+  for (int c; (c = std::fgetc(pipe)) != EOF;) said += static_cast<char>(c);
+  EXPECT_EQ(pclose(pipe), 0) << command << ": " << said;
+  return said;
+}
+
 // ptxas has no compute capability 6.1 any more from CUDA 13 on; 7.5 stands in for it, with the same number of
 // registers and nearly the same arithmetic.
-TEST_P(DeviceCodeTest, AssemblesWithoutSpills) {
+TEST_P(DeviceCodeTest, AssemblesWithoutSpillsAndFitsTheMultiprocessor) {
   const std::string ptxas = QWEN3VL_PTXAS;
-  if (ptxas.empty()) GTEST_SKIP() << "no ptxas here";
+  if (ptxas.empty()) GTEST_SKIP() << "no ptxas here: registers, shared memory and spills are not checked";
   const test::TempDir dir;
-  for (const hw::DeviceCode& c : code()) {
-    SCOPED_TRACE(NameOf(c));
-    const std::string file = dir.Write("code.ptx", c.ptx);
-    FILE* pipe = popen((ptxas + " -arch=sm_75 -v " + file + " -o " + file + ".cubin 2>&1").c_str(), "r");
-    ASSERT_NE(pipe, nullptr);
-    std::string said;
-    for (int letter; (letter = std::fgetc(pipe)) != EOF;) said += static_cast<char>(letter);
-    ASSERT_EQ(pclose(pipe), 0) << said;
-    const std::regex spills(R"((\d+) bytes spill stores, (\d+) bytes spill loads)");
+  for (const auto& [name, ptx] : modules_) {
+    SCOPED_TRACE(name);
+    const std::string file = dir.Write("code.ptx", ptx);
+    const std::string said = OutputOf(ptxas + " -arch=sm_75 -v " + file + " -o " + file + ".cubin");
+    const std::regex properties(
+        R"(properties for (\w+)\s+\d+ bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads)"
+        R"([^\n]*\n[^\n]*Used (\d+) registers([^\n]*))");
+    const std::regex shared(R"((\d+) bytes smem)");
     size_t functions = 0;
-    for (std::sregex_iterator i(said.begin(), said.end(), spills), end; i != end; ++i, ++functions) {
-      EXPECT_EQ((*i)[1], "0") << said;
+    for (std::sregex_iterator i(said.begin(), said.end(), properties), end; i != end; ++i, ++functions) {
       EXPECT_EQ((*i)[2], "0") << said;
+      EXPECT_EQ((*i)[3], "0") << said;
+      const std::string rest = (*i)[5];
+      std::smatch bytes;
+      const bool any = std::regex_search(rest, bytes, shared);
+      ExpectToFit((*i)[1], std::stoul((*i)[4]), any ? std::stoul(bytes[1]) : 0);
     }
-    EXPECT_EQ(functions, EntryPoints(c.ptx).size()) << said;
+    EXPECT_EQ(functions, EntryPoints(ptx).size()) << said;
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Tables, DeviceCodeTest,
-                         testing::Values(CodeTable{"Layers", EmbeddedDeviceCode(), 8}),
-                         [](const auto& param_info) { return std::string(param_info.param.name); });
+INSTANTIATE_TEST_SUITE_P(Tables, DeviceCodeTest, testing::ValuesIn(CodeSets()), [](const auto& param_info) {
+  return param_info.param.name + ("Compute" + std::to_string(param_info.param.compute));
+});
 
 }  // namespace
 }  // namespace qwen3vl
