@@ -44,6 +44,7 @@ forbid(WHERE "." EXCEPT "^qwen3vl/cli/" LINE "# *include *[\"<](CLI/|qwen3vl/cli
 forbid(WHERE "." EXCEPT "^hw/parallel_openmp\\.cc$" LINE "# *pragma +omp|include *<omp\\.h>" WHY "OpenMP only in hw/parallel_openmp.cc")
 forbid(WHERE "." EXCEPT "^hw/cpu_info\\.cc$" LINE "include *<cpuinfo" WHY "cpuinfo only in hw/cpu_info.cc")
 forbid(WHERE "." EXCEPT "(_simd\\.cc|-inl\\.h)$" LINE "include *[\"<]hwy/" WHY "Highway only in *_simd.cc and *-inl.h")
+forbid(WHERE "." EXCEPT "^hw/device_code\\.cc$" LINE "include *[\"<]zlib" WHY "zlib only in hw/device_code.cc")
 forbid(WHERE "." LINE "include *[\"<]Eigen/" WHY "Eigen only in tests")
 forbid(WHERE "." EXCEPT "\\.cuh?$" LINE "include *[\"<]cuda" WHY "CUDA only in *.cu and *.cuh")
 forbid(WHERE "." EXCEPT "^(hw/cpu_info|attention/fault)\\.cc$" LINE "getenv *\\("

@@ -75,6 +75,14 @@ TEST_F(CudaFailureTest, NoDeviceCode) {
   ExpectFailure(RunCase(device), FallbackCause::kDevice, HasSubstr("no device code"));
 }
 
+TEST_F(CudaFailureTest, DamagedDeviceCode) {
+  std::vector<hw::DeviceCode> code(test::StandInDeviceCode().begin(), test::StandInDeviceCode().end());
+  for (hw::DeviceCode& c : code) c.gzip.remove_suffix(1);
+  CudaAttention device(test::FakeDriver(), code);
+  ExpectFailure(RunCase(device), FallbackCause::kDevice,
+                HasSubstr("device code attention_64_F32 in this program is damaged"));
+}
+
 TEST_F(CudaFailureTest, CompilerOfTheDriverFails) {
   fake_.Fault("jit");
   CudaAttention device(test::FakeDriver(), test::StandInDeviceCode());

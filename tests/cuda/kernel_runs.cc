@@ -53,7 +53,7 @@ void ExpectOneResult(std::span<const hw::DeviceCode> code, const std::string& na
   }
   for (const hw::DeviceCode& c : code) {
     if (kernel.module != c.module) continue;
-    const auto kernels = gpu::ParsePtx(c.ptx);
+    const auto kernels = gpu::ParsePtx(hw::PtxText(c));
     ASSERT_TRUE(kernels.contains(name)) << c.module << " has no " << name;
     RunText(kernels.at(name), kernel, grid, parameters);
     expect_same("PTX for compute capability " + std::to_string(c.compute));

@@ -7,25 +7,33 @@
 #include <vector>
 
 #include "cuda/emulated_kernels.h"
+#include "support/gzip.h"
 
 namespace qwen3vl::test {
 namespace {
 
 using hw::DeviceCode;
 
+struct Module {
+  std::string name, gzip;
+};
+
 // As the build makes the modules: for compute capability 7.5 there is no tile of 128.
 std::vector<DeviceCode> MakeTable() {
-  static std::deque<std::map<std::string, std::string>> texts;
+  static std::deque<Module> modules;
   std::vector<DeviceCode> table;
   for (unsigned compute : {75u, 61u}) {
-    std::map<std::string, std::string>& modules = texts.emplace_back();
+    std::map<std::string, std::string> texts;
     for (const gpu::EmulatedKernel& kernel : gpu::EmulatedKernels()) {
-      std::string& text = modules[kernel.module];
+      std::string& text = texts[kernel.module];
       if (text.empty()) text = ".version 6.0\n.target sm_" + std::to_string(compute) + "\n";
       if (compute != 75 || !kernel.name.ends_with("tile128"))
         text += ".visible .entry " + kernel.name + "()\n";
     }
-    for (const auto& [module, text] : modules) table.push_back({compute, module.c_str(), text.c_str()});
+    for (const auto& [name, text] : texts) {
+      const Module& module = modules.emplace_back(Module{name, Gzip(text)});
+      table.push_back({compute, module.name.c_str(), module.gzip, text.size()});
+    }
   }
   return table;
 }

@@ -73,7 +73,7 @@ class DeviceCodeTest : public testing::TestWithParam<CodeSet> {
 
   void SetUp() override {
     for (const hw::DeviceCode& code : GetParam().table)
-      if (GetParam().Has(code)) modules_.push_back({code.module, code.ptx});
+      if (GetParam().Has(code)) modules_.push_back({code.module, PtxText(code)});
     if (modules_.empty()) GTEST_SKIP() << "device code: " << attention::DescribeDeviceCode();
   }
 
