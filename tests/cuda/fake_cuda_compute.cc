@@ -14,8 +14,6 @@
 #include <exception>
 #include <map>
 #include <memory>
-#include <new>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -23,6 +21,7 @@
 
 #include "cuda/block_emulator.h"
 #include "cuda/emulated_kernels.h"
+#include "cuda/kernel_arrays.h"
 #include "cuda/ptx_interpreter.h"
 
 #define FAKE_CUDA_EXPORT extern "C" __attribute__((visibility("default")))
@@ -75,45 +74,6 @@ qwen3vl::gpu::ThreadOrder Order() {
          : order == "shuffled" ? ThreadOrder::kShuffled
                                : ThreadOrder::kForward;
 }
-
-// The parameters of a launch, with each array in a heap block of exactly the bytes it has, so that what a
-// kernel reads or writes past one of them is seen.
-class Arrays {
- public:
-  Arrays(const void* parameters, const EmulatedKernel& kernel, qwen3vl::gpu::Grid grid)
-      : parameters_(kernel.parameter_bytes / sizeof(uint64_t)) {
-    std::memcpy(parameters_.data(), parameters, kernel.parameter_bytes);
-    for (const qwen3vl::gpu::KernelArray& array : kernel.arrays(parameters, grid)) Move(array);
-  }
-  ~Arrays() {
-    for (const auto& [original, range] : moved_) {
-      void* copy = reinterpret_cast<void*>(range.address);
-      if (range.writable) std::memcpy(original, copy, range.bytes);
-      std::free(copy);
-    }
-  }
-
-  std::span<const uint64_t> parameters() const { return parameters_; }
-  std::vector<MemoryRange> Ranges() const {
-    std::vector<MemoryRange> ranges;
-    for (const auto& [original, range] : moved_) ranges.push_back(range);
-    return ranges;
-  }
-
- private:
-  void Move(const qwen3vl::gpu::KernelArray& array) {
-    uint64_t& address = parameters_[array.offset / sizeof(uint64_t)];
-    void* copy = nullptr;
-    if (posix_memalign(&copy, 256, array.bytes) != 0) throw std::bad_alloc();
-    void* original = reinterpret_cast<void*>(address);
-    if (array.bytes) std::memcpy(copy, original, array.bytes);
-    address = reinterpret_cast<uint64_t>(copy);
-    moved_.push_back({original, {address, array.bytes, array.writable}});
-  }
-
-  std::vector<uint64_t> parameters_;
-  std::vector<std::pair<void*, MemoryRange>> moved_;
-};
 
 }  // namespace
 
@@ -225,16 +185,17 @@ FAKE_CUDA_EXPORT int cuLaunchKernel(void* function, unsigned grid_x, unsigned gr
   run_failed = Fails("run");
   if (run_failed) return 0;
   const qwen3vl::gpu::Grid grid{grid_x, grid_y, grid_z};
-  const Arrays arrays(parameters[0], *source, grid);
+  const qwen3vl::gpu::KernelArrays arrays(parameters[0], *source, grid);
   const std::vector<MemoryRange> ranges = arrays.Ranges();
   const auto run = [&] {
     if (ptx)
-      qwen3vl::gpu::RunPtx(*ptx, std::as_bytes(arrays.parameters()), ranges);
+      qwen3vl::gpu::RunPtx(*ptx, arrays.parameters(), ranges);
     else
       source->run(arrays.parameters().data());
   };
   try {
     qwen3vl::gpu::Launch(grid, block_x, run, Order());
+    arrays.CopyBack();
   } catch (const std::exception& e) {
     launch_error = e.what();
     return kLaunchFailed;

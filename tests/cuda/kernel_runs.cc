@@ -4,19 +4,17 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "cuda/kernel_arrays.h"
+
 namespace qwen3vl::test {
 namespace {
 
 void RunText(const gpu::PtxKernel& text, const gpu::EmulatedKernel& kernel, gpu::Grid grid,
              const void* parameters) {
-  std::vector<gpu::MemoryRange> ranges;
-  for (const gpu::KernelArray& array : kernel.arrays(parameters, grid)) {
-    uint64_t address = 0;
-    std::memcpy(&address, static_cast<const std::byte*>(parameters) + array.offset, sizeof address);
-    ranges.push_back({address, array.bytes, array.writable});
-  }
-  const std::span bytes(static_cast<const std::byte*>(parameters), kernel.parameter_bytes);
-  gpu::Launch(grid, kernel.threads, [&] { gpu::RunPtx(text, bytes, ranges); });
+  const gpu::KernelArrays arrays(parameters, kernel, grid);
+  const std::vector<gpu::MemoryRange> ranges = arrays.Ranges();
+  gpu::Launch(grid, kernel.threads, [&] { gpu::RunPtx(text, arrays.parameters(), ranges); });
+  arrays.CopyBack();
 }
 
 }  // namespace
@@ -30,8 +28,10 @@ const gpu::EmulatedKernel& KernelNamed(const std::string& name) {
 
 void RunSource(const std::string& name, gpu::Grid grid, const void* parameters, gpu::ThreadOrder order) {
   const gpu::EmulatedKernel& kernel = KernelNamed(name);
+  const gpu::KernelArrays arrays(parameters, kernel, grid);
   gpu::Launch(
-      grid, kernel.threads, [&] { kernel.run(parameters); }, order);
+      grid, kernel.threads, [&] { kernel.run(arrays.parameters().data()); }, order);
+  arrays.CopyBack();
 }
 
 void ExpectOneResult(std::span<const hw::DeviceCode> code, const std::string& name, gpu::Grid grid,

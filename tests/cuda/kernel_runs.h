@@ -19,7 +19,8 @@ namespace qwen3vl::test {
 
 const gpu::EmulatedKernel& KernelNamed(const std::string& name);
 
-// Runs the source, in that order of threads.
+// Runs the source, in that order of threads. Throws std::runtime_error where a launch fails, or writes beside
+// its arrays.
 void RunSource(const std::string& name, gpu::Grid grid, const void* parameters,
                gpu::ThreadOrder order = gpu::ThreadOrder::kForward);
 
