@@ -22,32 +22,44 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-KERNELS = "src/attention/cuda"
+KERNELS = ["src/attention/cuda", "src/qwen3vl/cuda"]
 LIST = "tests/cuda/mutations.txt"
 
 BUILDS = {
-    "plain": [],
+    "plain": ["-g0"],
     "asan": ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
     "tsan": ["-fsanitize=thread"],
 }
-# The program that runs the cases, and the stand-in driver's part that does not change.
+# The program: the cases, the host side of attention, and the CPU's functions that layers are compared with.
 PROGRAM = """
 src/attention/check.cc src/attention/cuda/attention_kernels.cc src/attention/cuda/attention_none.cc
 src/attention/cuda/cuda_attention.cc src/attention/cuda/cuda_pack.cc src/attention/cuda/cuda_problem.cc
-src/attention/kv_cache.cc src/attention/kv_cache_io.cc src/attention/row_codec.cc src/hw/cuda_device.cc
-src/hw/cuda_driver.cc src/hw/device_code.cc src/hw/gpu_info.cc src/hw/number_format.cc src/hw/parallel_pool.cc
-src/hw/tile_plan.cc tests/cuda/kernel_cases.cc tests/cuda/kernels_test.cc tests/cuda/stand_in_code.cc
-tests/support/attention_cases.cc tests/support/near.cc tests/support/temp_dir.cc tests/support/test_main.cc
+src/attention/kv_cache.cc src/attention/kv_cache_io.cc src/attention/row_codec.cc src/hw/cpu_facts.cc
+src/hw/cpu_info.cc src/hw/cuda_device.cc src/hw/cuda_driver.cc src/hw/device_code.cc src/hw/gpu_info.cc
+src/hw/isa_dispatch_simd.cc src/hw/machine_files.cc src/hw/number_format.cc src/hw/parallel_pool.cc src/hw/tile_plan.cc
+src/qwen3vl/cuda/device_weight.cc src/qwen3vl/layers.cc src/qwen3vl/layers_simd.cc src/qwen3vl/linear_dot_simd.cc
+src/qwen3vl/quant.cc src/rope/rope.cc src/rope/rope_simd.cc tests/cuda/kernel_cases.cc tests/cuda/kernel_runs.cc
+tests/cuda/kernels_test.cc tests/cuda/stand_in_code.cc tests/qwen3vl/cuda/layer_kernels_test.cc
+tests/qwen3vl/cuda/product_test.cc tests/support/attention_cases.cc tests/support/near.cc tests/support/temp_dir.cc
+tests/support/test_main.cc
 """.split()
+# The library that the program loads, as NVIDIA's driver too: the kernels and what runs them.
 DRIVER = """
-tests/cuda/block_emulator.cc tests/cuda/emulated_kernels.cc tests/cuda/emulated_layer_kernels.cc
-tests/cuda/fake_cuda_compute.cc tests/cuda/ptx_interpreter.cc tests/cuda/ptx_module.cc tests/hw/fake_cuda.cc
+tests/cuda/block_emulator.cc tests/cuda/emulated_kernels.cc tests/cuda/fake_cuda_compute.cc
+tests/cuda/kernel_arrays.cc tests/cuda/ptx_interpreter.cc tests/cuda/ptx_module.cc tests/hw/fake_cuda.cc
 """.split()
-# The kernels, and which of them a header is part of; one that is not named here is part of all.
-F32, INT8, DECODE = (f"tests/cuda/emulated_{kind}.cc" for kind in ("prefill_f32", "prefill_int8", "decode"))
-KERNEL_FILES = [F32, INT8, DECODE]
+# The kernels, and which of them a header is part of.
+F32, INT8, DECODE, LAYERS = (f"tests/cuda/emulated_{kind}.cc"
+                             for kind in ("prefill_f32", "prefill_int8", "decode", "layer_kernels"))
+KERNEL_FILES = [F32, INT8, DECODE, LAYERS]
 PART_OF = {"prefill_f32.cuh": [F32], "prefill_int8.cuh": [INT8], "prefill.cuh": [F32, INT8],
-           "prefill_shape.cuh": [F32, INT8], "decode.cuh": [DECODE], "codes.cuh": [INT8, DECODE]}
+           "prefill_shape.cuh": [F32, INT8], "decode.cuh": [DECODE], "codes.cuh": [INT8, DECODE],
+           "kv_rows.cuh": [F32, INT8, DECODE], "layer_kernels.cuh": [LAYERS], "product.cuh": [LAYERS],
+           "weight_codes.cuh": [LAYERS]}
+# Which cases run them; other orders of threads would find what ThreadSanitizer finds, and take longer.
+ATTENTION_CASES, LAYER_CASES, LEFT_OUT = "*CudaKernels*", "*DeviceLayerKernels*:*DeviceProduct*", "-*ThreadOrder*"
+LIBRARY = "libkernels.so"
+SYSTEM_LIBRARIES = "-lgtest -lgmock -lhwy -lcpuinfo -lz -lpthread -ldl".split()
 # As in tests/cuda/CMakeLists.txt: ThreadSanitizer is for the kernels, and is told about fibers by the emulator.
 NOT_FOR_TSAN = {"tests/cuda/block_emulator.cc", "tests/cuda/ptx_interpreter.cc", "tests/cuda/ptx_module.cc"}
 
@@ -56,10 +68,13 @@ REASONS = [
     (r"runtime error: ([^\n]{0,60})", None),
     (r"(does not end)\n", None),
     (r"(block stuck|warp split|block split)", None),
+    (r"(written beside)", None),
+    (r"(differs)\n", None),
     (r"RelativeError", "wrong numbers"),
     (r"isfinite", "not finite"),
     (r"(reverse|shuffled)\b", "depends on the order of threads"),
     (r"r\.lse\[i\]", "wrong log-sum-exp"),
+    (r": Failure\n", "wrong result"),
 ]
 
 
@@ -95,7 +110,7 @@ def listed(sources):
         file, old, new = rows[0].split(":")[0], rows[1][2:], rows[2][2:]
         at = [i for i, line in enumerate(sources.get(file, "").split("\n")) if old in line]
         if len(at) != 1:
-            print(f"{LIST}: '{rows[0]}': {old!r} stands in {len(at)} lines of {KERNELS}/{file}, want 1", file=sys.stderr)
+            print(f"{LIST}: '{rows[0]}': {old!r} stands in {len(at)} lines of {file}, want 1", file=sys.stderr)
             sys.exit(2)
         yield Mutation(rows[0], file, at[0], old, new)
 
@@ -107,7 +122,8 @@ class Build:
         self.name, self.folder = name, folder / name
         self.folder.mkdir()
         self.limit_s = None  # for a run; known when the kernels as they are have run
-        self.compiler = shlex.split(os.environ.get("CXX", "g++")) + ["-std=c++20", "-O1", "-g1", "-fPIC", "-w"]
+        self.compiler = shlex.split(os.environ.get("CXX", "g++")) + [
+            "-std=c++20", "-O1", "-g1", "-fPIC", "-w", "-DHWY_COMPILE_ONLY_STATIC"]
 
     def compile(self, source, output, include):
         flags = list(BUILDS[self.name])
@@ -122,23 +138,35 @@ class Build:
         for source in PROGRAM + DRIVER + KERNEL_FILES:
             objects[source] = self.folder / (source.replace("/", "_") + ".o")
             self.compile(source, objects[source], ROOT / "src")
-        # The program takes the names of the kernels from them; what it runs are those of the driver.
-        subprocess.run(self.compiler + BUILDS[self.name] + [str(o) for o in objects.values()] +
-                       ["-o", str(self.folder / "test"), "-lgtest", "-lgmock", "-lpthread", "-ldl"], check=True)
+        no_ptx = self.folder / "no_ptx.cc"
+        subprocess.run(["cmake", "-D", "PTX_FILES=", "-D", "FOLDER=qwen3vl/cuda", "-D", "NAMESPACE=qwen3vl", "-D",
+                        f"OUTPUT={no_ptx}", "-P", str(ROOT / "cmake/embed_ptx.cmake")], check=True)
+        objects[no_ptx] = self.folder / "no_ptx.o"
+        self.compile(no_ptx, objects[no_ptx], ROOT / "src")
         self.driver = [str(objects[s]) for s in DRIVER]
         self.kernels = {s: str(objects[s]) for s in KERNEL_FILES}
+        self.link_library(self.kernels, self.folder)
+        subprocess.run(self.compiler + BUILDS[self.name] + [str(objects[s]) for s in PROGRAM + [no_ptx]] +
+                       ["-o", str(self.folder / "test"), f"-L{self.folder}", f"-l:{LIBRARY}"] + SYSTEM_LIBRARIES,
+                       check=True)
+
+    def link_library(self, kernels, folder):
+        subprocess.run(self.compiler + BUILDS[self.name] + ["-shared", f"-Wl,-soname,{LIBRARY}"] +
+                       list(kernels.values()) + self.driver + ["-o", str(folder / LIBRARY)], check=True)
 
     def run(self, work, include=None, changed=()):
-        """Runs the tests with the kernel files `changed` compiled anew: (caught, "build: test: reason")."""
-        kernels, library = dict(self.kernels), work / f"{self.name}.so"
+        """Runs the cases with the kernel files `changed` compiled anew: (caught, "build: test: reason")."""
+        work = work / self.name
+        work.mkdir(exist_ok=True)
+        kernels = dict(self.kernels)
         for source in changed:
-            kernels[source] = str(work / f"{self.name}_{Path(source).stem}.o")
+            kernels[source] = str(work / f"{Path(source).stem}.o")
             self.compile(source, kernels[source], include)
-        subprocess.run(self.compiler + BUILDS[self.name] + ["-shared"] + list(kernels.values()) + self.driver +
-                       ["-o", str(library)], check=True)
-        environment = dict(os.environ, QWEN3VL_FAKE_CUDA=str(library), TSAN_OPTIONS="halt_on_error=1",
-                           ASAN_OPTIONS="detect_leaks=0")
-        command = [str(self.folder / "test"), "--gtest_fail_fast", "--gtest_filter=*CudaKernels*-*ThreadOrder*"]
+        self.link_library(kernels, work)
+        environment = dict(os.environ, QWEN3VL_FAKE_CUDA=str(work / LIBRARY), LD_LIBRARY_PATH=str(work),
+                           TSAN_OPTIONS="halt_on_error=1", ASAN_OPTIONS="detect_leaks=0")
+        cases = [LAYER_CASES] * (LAYERS in changed or not changed) + [ATTENTION_CASES] * (list(changed) != [LAYERS])
+        command = [str(self.folder / "test"), "--gtest_fail_fast", "--gtest_filter=" + ":".join(cases) + LEFT_OUT]
         start = time.monotonic()
         try:
             result = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace",
@@ -164,9 +192,9 @@ def what_failed(said):
 
 def try_mutation(mutation, builds, every_build, folder):
     work = Path(tempfile.mkdtemp(dir=folder))
-    copy = work / KERNELS.removeprefix("src/")
-    shutil.copytree(ROOT / KERNELS, copy)
-    target = copy / mutation.file
+    for kernels in KERNELS:
+        shutil.copytree(ROOT / kernels, work / kernels.removeprefix("src/"))
+    target = next(work.glob(f"**/{mutation.file}"))
     target.write_text(mutation.apply(target.read_text()))
     caught = []
     for build in builds:
@@ -186,7 +214,7 @@ def main():
     parser.add_argument("--every-build", action="store_true")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     args = parser.parse_args()
-    sources = {file.name: file.read_text() for file in sorted((ROOT / KERNELS).glob("*.cuh"))}
+    sources = {file.name: file.read_text() for folder in KERNELS for file in sorted((ROOT / folder).glob("*.cuh"))}
     mutations = list(listed(sources)) + [m for file, text in sources.items() for m in barriers(file, text)]
     mutations = [m for m in mutations if args.only in m.name]
 
@@ -194,7 +222,7 @@ def main():
         folder = Path(name)
         builds = [Build(b, folder) for b in args.builds.split(",")]
         list(pool.map(Build.prepare, builds))
-        for build, (failed, text) in zip(builds, pool.map(lambda b: b.run(b.folder), builds)):
+        for build, (failed, text) in zip(builds, pool.map(lambda b: b.run(folder), builds)):
             if failed:
                 sys.exit(f"the kernels as they are do not pass: {text}")
             print(f"{build.name}: the kernels as they are pass", flush=True)

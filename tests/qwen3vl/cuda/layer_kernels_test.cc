@@ -35,12 +35,17 @@ constexpr double kTolerance = 1e-6;
 
 TEST(DeviceLayerKernels, RmsNorm) {
   for (const unsigned cols : {8u, 256u, 260u, 1000u}) {
-    const std::vector<float> x = test::SeededNormal(1, 3 * cols, 30), w = test::SeededNormal(2, cols);
+    std::vector<float> x = test::SeededNormal(1, 3 * cols, 30);
+    for (unsigned c = 0; c < cols; ++c) x[cols + c] *= 1e-5f;  // a row that eps decides about
+    const std::vector<float> w = test::SeededNormal(2, cols);
     std::vector<float> y(3 * cols, NAN), wanted(3 * cols);
     const gpu::NormParams p{x.data(), w.data(), y.data(), cols, 1e-6f};
     ExpectOneResult(EmbeddedDeviceCode(), "layer_rms_norm", {3}, &p, Bytes(y));
     RmsNorm({x.data(), 3, cols}, w.data(), 1e-6f, {wanted.data(), 3, cols}, kOneThread);
-    EXPECT_LE(test::RelativeError(y, std::span<const float>(wanted)), kTolerance);
+    for (size_t row = 0; row < 3; ++row)
+      EXPECT_LE(test::RelativeError(std::span(y).subspan(row * cols, cols),
+                                    std::span<const float>(wanted).subspan(row * cols, cols)),
+                kTolerance);
   }
 }
 
@@ -48,6 +53,8 @@ TEST(DeviceLayerKernels, QuantizesAsTheCpuDoes) {
   for (const unsigned cols : {32u, 256u, 1056u}) {
     std::vector<float> x = test::SeededNormal(1, cols, 3);
     x[5] = 0;
+    if (cols > 64)  // a subnormal maximum, whose inverse is infinite
+      for (size_t i = 32; i < 64; ++i) x[i] = i % 2 ? 1e-39f : -1e-40f;
     const unsigned padded = static_cast<unsigned>(QuantizedRow::Padded(cols));
     std::vector<unsigned> q(padded / 4, 0xffffffff);
     std::vector<float> scales(padded / 32, NAN), sums(padded / 16, NAN);
@@ -86,10 +93,15 @@ TEST(DeviceLayerKernels, NormsAndRotatesHeads) {
   struct Case {
     unsigned heads, head_dim, columns;
     bool norm;
+    float amplitude = 5;  // a small one lets eps decide
   };
-  for (const Case& c : {Case{5, 128, 128, true}, {4, 32, 64, true}, {1, 80, 80, false}, {6, 64, 64, true}}) {
+  for (const Case& c : {Case{5, 128, 128, true},
+                        {4, 32, 64, true},
+                        {1, 80, 80, false},
+                        {6, 64, 64, true},
+                        {3, 64, 64, true, 1e-4f}}) {
     const unsigned tokens = 3;
-    const std::vector<float> x = test::SeededNormal(1, tokens * c.heads * c.head_dim, 5),
+    const std::vector<float> x = test::SeededNormal(1, tokens * c.heads * c.head_dim, c.amplitude),
                              w = test::SeededNormal(2, c.head_dim);
     const std::vector<rope::Position> positions = {{0, 0, 0}, {7, 3, 5}, {900, 901, 4}};
     const unsigned h = c.head_dim / 2 / 3;
@@ -133,7 +145,8 @@ TEST(DeviceLayerKernels, KeepsRowsAsTheCacheDoes) {
     const unsigned heads = 5, capacity = 4, first = 1, tokens = 2;
     const bool q8 = c.format == hw::Format::kQ8_0;
     const size_t element = q8 ? 1 : c.format == hw::Format::kF16 ? 2 : 4;
-    const std::vector<float> x = test::SeededNormal(3, tokens * heads * c.head_dim, 4);
+    std::vector<float> x = test::SeededNormal(3, tokens * heads * c.head_dim, 4);
+    x[0] = 1 + 0x1p-8f, x[1] = 1 + 0x1.8p-7f;  // halfway between two of bf16: to the even one
     const std::byte untouched{0x55};
     std::vector<std::byte> rows(heads * capacity * c.columns * element, untouched);
     std::vector<unsigned short> scales(q8 ? heads * capacity * c.columns / 32 : 0, 0x5555);
