@@ -49,14 +49,21 @@ Generator::Generator(std::shared_ptr<const Model::Impl> model, const SessionOpti
       runtime_(options),
       cache_(CacheShape(model_->files.config, options)),
       text_(model_->files.config.text, model_->files.text) {
-  GpuChoice gpu = ChooseGpuLayers({.config = &model_->files.config.text,
-                                   .weights = &model_->files.text,
-                                   .kv = cache_.shape(),
-                                   .options = &options_});
+  const std::optional<VisionConfig>& vision = model_->files.config.vision;
+  GpuRequest request{.config = &model_->files.config.text,
+                     .weights = &model_->files.text,
+                     .kv = cache_.shape(),
+                     .options = &options_};
+  if (vision) {
+    vision_ = std::make_unique<VisionModel>(*vision, model_->files.vision);
+    request.vision = &*vision;
+    request.vision_weights = &model_->files.vision;
+    request.max_patches = MaxPatches(model_->files.config, options_);
+  }
+  GpuChoice gpu = ChooseGpu(request);
   text_.UseGpu(std::move(gpu.layers));
+  if (vision_) vision_->UseGpu(std::move(gpu.tower));
   gpu_report_ = std::move(gpu.report);
-  if (model_->files.config.vision)
-    vision_ = std::make_unique<VisionModel>(*model_->files.config.vision, model_->files.vision);
 }
 
 void Generator::Reset() {

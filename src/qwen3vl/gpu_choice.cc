@@ -57,4 +57,22 @@ GpuDecision DecideGpuLayers(const GpuOffer& o) {
   return {n, report};
 }
 
+TowerDecision DecideGpuTower(const TowerOffer& o) {
+  const std::string on_cpu = "the vision tower on the CPU: ";
+  if (!o.unable.empty()) return {false, on_cpu + o.device + " cannot run it, " + o.unable};
+  if (o.bytes > o.usable_bytes)
+    return {false, on_cpu + "its " + Mebibytes(o.bytes) + " do not fit in the " + Mebibytes(o.usable_bytes) +
+                       " that " + o.device + " has left"};
+  std::string report = "the vision tower on " + o.device;
+  if (o.times) {
+    const bool faster = o.times->gpu_s < o.times->cpu_s;
+    const std::string gpu = Milliseconds(o.times->gpu_s), cpu = Milliseconds(o.times->cpu_s);
+    const std::string patches = " for " + std::to_string(o.times->patches) + " patches";
+    if (!faster)
+      return {false, on_cpu + "a block takes " + cpu + " there and " + gpu + " on " + o.device + patches};
+    report += ": a block takes " + gpu + " there and " + cpu + " on the CPU" + patches;
+  }
+  return {true, report};
+}
+
 }  // namespace qwen3vl

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How many decoder layers a GPU gets: a pure function of what was asked, what fits, and what one layer took
-// here and there.
+// What a GPU gets, decoder layers and the vision tower: pure functions of what was asked, what fits, and what
+// one layer or block took here and there.
 #pragma once
 
 #include <cstddef>
@@ -33,5 +33,26 @@ struct GpuDecision {
 };
 
 GpuDecision DecideGpuLayers(const GpuOffer& offer);
+
+// One block of the tower, in seconds.
+struct BlockTimes {
+  double cpu_s = 0, gpu_s = 0;
+  size_t patches = 0;
+};
+
+struct TowerOffer {
+  std::string device;
+  std::string unable;  // why the kernels cannot run it; empty: they can
+  size_t bytes = 0;    // that it takes
+  size_t usable_bytes = 0;
+  std::optional<BlockTimes> times;  // measured where nobody insists
+};
+
+struct TowerDecision {
+  bool take = false;
+  std::string report;  // one line: what and why
+};
+
+TowerDecision DecideGpuTower(const TowerOffer& offer);
 
 }  // namespace qwen3vl

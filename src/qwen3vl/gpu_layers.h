@@ -9,6 +9,7 @@
 
 #include "attention/kv_cache.h"
 #include "hw/view.h"
+#include "qwen3vl/gpu_tower.h"
 #include "qwen3vl/runtime.h"
 #include "qwen3vl/vision.h"
 #include "qwen3vl/weights.h"
@@ -45,19 +46,23 @@ class GpuLayers {
 };
 
 struct GpuChoice {
-  std::unique_ptr<GpuLayers> layers;  // null: everything runs on the CPU
+  std::unique_ptr<GpuLayers> layers;  // null: all of them run on the CPU
+  std::unique_ptr<GpuTower> tower;    // null: it runs on the CPU
   std::string report;                 // one line on what was chosen and why; empty when nothing was asked for
 };
 
 struct GpuRequest {
   const TextConfig* config = nullptr;
   const TextWeights* weights = nullptr;
+  const VisionConfig* vision = nullptr;  // null: a text-only model
+  const VisionWeights* vision_weights = nullptr;
+  size_t max_patches = 0;  // of the largest picture that the options allow
   attention::KvCacheShape kv;
   const SessionOptions* options = nullptr;
 };
 
-// Chooses as SessionOptions::gpu_layers asks. Never fails for want of a device: the report says what was
-// missing.
-GpuChoice ChooseGpuLayers(const GpuRequest& request);
+// Chooses as SessionOptions::gpu_layers and gpu_vision ask. Never fails for want of a device: the report says
+// what was missing.
+GpuChoice ChooseGpu(const GpuRequest& request);
 
 }  // namespace qwen3vl

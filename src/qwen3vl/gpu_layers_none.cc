@@ -3,10 +3,12 @@
 
 namespace qwen3vl {
 
-GpuChoice ChooseGpuLayers(const GpuRequest& request) {
-  if (request.options->gpu_layers == 0) return {};
-  GpuChoice choice{nullptr, "all layers on the CPU: this build has no GPU code"};
-  if (request.options->log) request.options->log(LogLevel::kInfo, "gpu: " + choice.report);
+GpuChoice ChooseGpu(const GpuRequest& request) {
+  const SessionOptions& o = *request.options;
+  if (o.gpu_layers == 0 && (o.gpu_vision != GpuVision::kOn || request.vision == nullptr)) return {};
+  GpuChoice choice;
+  choice.report = "everything on the CPU: this build has no GPU code";
+  if (o.log) o.log(LogLevel::kInfo, "gpu: " + choice.report);
   return choice;
 }
 

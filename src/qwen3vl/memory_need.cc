@@ -27,6 +27,30 @@ std::optional<size_t> TextLayerOf(std::string_view name) {
   return std::nullopt;
 }
 
+constexpr const char* kGpuMemory = "memory on the GPU";
+
+// Of a block or a merger of the vision tower; patches are embedded on the CPU.
+bool IsOfTower(std::string_view name) {
+  const auto begins = [&](std::string_view prefix) { return name.starts_with(prefix); };
+  return (begins("v.") && !begins("v.patch_embd") && !begins("v.position_embd")) || begins("mm.") ||
+         begins("model.visual.blocks.") || begins("model.visual.merger.") ||
+         begins("model.visual.deepstack_merger_list.");
+}
+
+// Whether the vision tower may come to lie on a GPU.
+bool MayUseGpu(const SessionOptions& o) {
+  return o.gpu_vision == GpuVision::kOn ||
+         (o.gpu_vision == GpuVision::kAuto && o.gpu_layers == kAutoGpuLayers);
+}
+
+// Activations of the tower on a GPU: hidden states, queries, keys and values of all patches, the rest of
+// some.
+size_t TowerScratchBytes(const VisionConfig& c, size_t patches) {
+  const size_t rows = std::min(patches, VisionModel::kRowsAtATime);
+  const size_t all = hw::CheckedProduct({patches, 4 * c.dim + c.head_dim(), sizeof(float)}, kGpuMemory);
+  return hw::CheckedAdd(all, rows * (6 * c.dim + 2 * c.ffn_dim) * sizeof(float), kGpuMemory);
+}
+
 }  // namespace
 
 size_t ContextOf(const ModelConfig& config, const SessionOptions& options) {
@@ -72,33 +96,53 @@ MemoryNeed EstimateMemory(const ModelConfig& config, size_t weight_bytes, const 
                                                 .format = ToFormat(options.kv_type)});
   need.text_stage = TextModel::ScratchBytes(t, std::min(options.prefill_chunk, context));
   if (config.vision && width && height) {
-    const VisionConfig& v = *config.vision;
-    const PreprocessConfig p = PreprocessOf(config, options);
-    const ImageSize size =
-        SmartResize({height, width}, v.patch_size * v.merge_size, p.image_min_pixels, p.image_max_pixels);
-    const size_t patches = size.height / v.patch_size * (size.width / v.patch_size);
-    need.image_stage = hw::CheckedAdd(VisionModel::ScratchBytes(v, patches),
-                                      3 * (width * height + size.width * size.height), "image stage");
+    const size_t patches = PatchesOf(config, options, width, height);
+    const size_t pixels = patches * config.vision->patch_size * config.vision->patch_size;
+    need.image_stage = hw::CheckedAdd(VisionModel::ScratchBytes(*config.vision, patches),
+                                      3 * (width * height + pixels), "image stage");
   }
   return need;
 }
 
+size_t PatchesOf(const ModelConfig& config, const SessionOptions& options, size_t width, size_t height) {
+  const VisionConfig& v = *config.vision;
+  const PreprocessConfig p = PreprocessOf(config, options);
+  const ImageSize size =
+      SmartResize({height, width}, v.patch_size * v.merge_size, p.image_min_pixels, p.image_max_pixels);
+  return size.height / v.patch_size * (size.width / v.patch_size);
+}
+
+size_t MaxPatches(const ModelConfig& config, const SessionOptions& options) {
+  const size_t side = config.vision->patch_size;
+  return PreprocessOf(config, options).image_max_pixels / (side * side);
+}
+
 size_t EstimateGpuMemory(const ModelConfig& config, std::span<const TensorEntry> tensors,
-                         const SessionOptions& options) {
-  constexpr const char* kWhat = "memory on the GPU";
+                         const SessionOptions& options, size_t width, size_t height) {
   const TextConfig& t = config.text;
   const size_t n = std::min(options.gpu_layers, t.n_layers);
-  if (n == 0) return 0;
-  const size_t context = ContextOf(config, options);
-  size_t bytes = attention::KvCache::BytesFor({.n_layers = n,
-                                               .n_kv_heads = t.n_kv_heads,
-                                               .head_dim = t.head_dim,
-                                               .capacity = context,
-                                               .format = ToFormat(options.kv_type)});
-  bytes = hw::CheckedAdd(bytes, TextModel::ScratchBytes(t, std::min(options.prefill_chunk, context)), kWhat);
-  for (const TensorEntry& e : tensors)
-    if (const std::optional<size_t> layer = TextLayerOf(e.name); layer && *layer >= t.n_layers - n)
-      bytes = hw::CheckedAdd(bytes, e.bytes, kWhat);
+  size_t bytes = 0;
+  if (n) {
+    const size_t context = ContextOf(config, options);
+    bytes = attention::KvCache::BytesFor({.n_layers = n,
+                                          .n_kv_heads = t.n_kv_heads,
+                                          .head_dim = t.head_dim,
+                                          .capacity = context,
+                                          .format = ToFormat(options.kv_type)});
+    bytes = hw::CheckedAdd(bytes, TextModel::ScratchBytes(t, std::min(options.prefill_chunk, context)),
+                           kGpuMemory);
+  }
+  const bool tower = config.vision && MayUseGpu(options);
+  if (tower) {
+    const size_t room = std::min(MaxPatches(config, options), kGpuPatches);
+    const size_t picture = width && height ? PatchesOf(config, options, width, height) : 0;
+    bytes = hw::CheckedAdd(bytes, TowerScratchBytes(*config.vision, std::max(room, picture)), kGpuMemory);
+  }
+  for (const TensorEntry& e : tensors) {
+    const std::optional<size_t> layer = TextLayerOf(e.name);
+    if (layer ? *layer >= t.n_layers - n : tower && IsOfTower(e.name))
+      bytes = hw::CheckedAdd(bytes, e.bytes, kGpuMemory);
+  }
   return bytes;
 }
 

@@ -19,10 +19,16 @@ size_t ContextOf(const ModelConfig& config, const SessionOptions& options);
 MemoryNeed EstimateMemory(const ModelConfig& config, size_t weight_bytes, const SessionOptions& options,
                           size_t picture_width, size_t picture_height);
 
-// Bytes that the layers of `options.gpu_layers` take on a GPU: their weights, their keys and values, and the
-// activations of a chunk.
+// Bytes that the layers of `options.gpu_layers` take on a GPU (their weights, their keys and values, and the
+// activations of a chunk), and the vision tower where it may go there (its weights, and the activations of
+// the picture or of what it has room for from the start).
 size_t EstimateGpuMemory(const ModelConfig& config, std::span<const TensorEntry> tensors,
-                         const SessionOptions& options);
+                         const SessionOptions& options, size_t picture_width, size_t picture_height);
+
+// Patches of a picture of that size after resizing; of the largest that the options allow.
+size_t PatchesOf(const ModelConfig& config, const SessionOptions& options, size_t picture_width,
+                 size_t picture_height);
+size_t MaxPatches(const ModelConfig& config, const SessionOptions& options);
 
 // The config's preprocessing with the session's own bounds on image tokens.
 PreprocessConfig PreprocessOf(const ModelConfig& config, const SessionOptions& options);

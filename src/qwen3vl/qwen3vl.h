@@ -177,6 +177,10 @@ using TraceFn = std::function<void(const TraceTensor& tensor)>;
 // As many layers as fit, where one layer is measured to be faster on the GPU than on the CPU.
 inline constexpr size_t kAutoGpuLayers = static_cast<size_t>(-1);
 
+// The vision tower on an NVIDIA GPU. kAuto: with kAutoGpuLayers, where one of its blocks is measured to be
+// faster there and its memory is free.
+enum class GpuVision { kAuto, kOn, kOff };
+
 struct SessionOptions {
   size_t threads = 0;  // 0: as measured by `qwen3vl bench tune`, else the physical fast cores
   size_t context = 0;  // tokens the cache holds; 0: 8192, or the model's own limit where that is lower
@@ -184,7 +188,8 @@ struct SessionOptions {
   AttentionChoice attention = AttentionChoice::kAuto;
   std::vector<std::pair<size_t, AttentionChoice>> attention_layers;  // text layers that differ
   GpuScores gpu_scores = GpuScores::kF32;
-  size_t gpu_layers = 0;       // text layers on an NVIDIA GPU, counted from the last one; or kAutoGpuLayers
+  size_t gpu_layers = 0;  // text layers on an NVIDIA GPU, counted from the last one; or kAutoGpuLayers
+  GpuVision gpu_vision = GpuVision::kAuto;
   size_t tile = 0;             // key/value rows per step; 0: as measured, else by hardware
   bool use_tuning = true;      // look at what `qwen3vl bench tune` stored for this machine and user
   size_t prefill_chunk = 512;  // prompt tokens at a time: bounds scratch memory
@@ -249,7 +254,8 @@ struct MemoryNeed {
   size_t kv_cache = 0;
   size_t image_stage = 0;  // pixels, patches and activations of the largest picture
   size_t text_stage = 0;   // activations of one chunk, logits, attention scratch
-  size_t gpu = 0;  // memory of the GPU, besides: the layers asked for there (kAutoGpuLayers: all of them)
+  size_t gpu =
+      0;  // memory of the GPU, besides: the layers (kAutoGpuLayers: all) and the tower asked for there
   size_t total() const { return weights + kv_cache + image_stage + text_stage; }
 };
 
@@ -285,7 +291,7 @@ class QWEN3VL_API Session {
   size_t tile() const;                  // key/value rows per attention step of the text layers
   std::string tile_reason() const;      // "i5-10210U: prescribed 64"
   std::string attention_paths() const;  // which ran so far, and why one fell back
-  std::string gpu_report() const;       // what gpu_layers led to and why; empty when none were asked for
+  std::string gpu_report() const;  // what gpu_layers and gpu_vision led to, and why; empty when nothing was
   PicturePlan Plan(const Picture& picture) const;
   PicturePlan Plan(const Clip& clip) const;
   std::vector<LayerDeviation> deviations() const;

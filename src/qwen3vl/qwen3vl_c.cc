@@ -118,7 +118,7 @@ void qwen3vl_model_options_init(qwen3vl_model_options* o) {
   *o = {sizeof *o, nullptr, nullptr, nullptr, nullptr};
 }
 void qwen3vl_session_options_init(qwen3vl_session_options* o) {
-  *o = {sizeof *o, 0, 0, QWEN3VL_KV_F16, 0, nullptr, nullptr, nullptr, 0};
+  *o = {sizeof *o, 0, 0, QWEN3VL_KV_F16, 0, nullptr, nullptr, nullptr, 0, QWEN3VL_GPU_VISION_AUTO};
 }
 void qwen3vl_generate_options_init(qwen3vl_generate_options* o) {
   *o = {sizeof *o, 512, 0, 0, 1, 0, 0, nullptr, nullptr};
@@ -171,10 +171,14 @@ qwen3vl_status qwen3vl_session_create(const qwen3vl_model* model, const qwen3vl_
     const qwen3vl_session_options o = WithDefaults(options, qwen3vl_session_options_init);
     if (o.kv_type < QWEN3VL_KV_F32 || o.kv_type > QWEN3VL_KV_Q8_0)
       throw Error(ErrorCode::kInvalidArgument, "kv_type: " + std::to_string(o.kv_type) + ", want 0 to 3");
+    if (o.gpu_vision < QWEN3VL_GPU_VISION_AUTO || o.gpu_vision > QWEN3VL_GPU_VISION_OFF)
+      throw Error(ErrorCode::kInvalidArgument,
+                  "gpu_vision: " + std::to_string(o.gpu_vision) + ", want 0 to 2");
     qwen3vl::SessionOptions s{.threads = o.threads,
                               .context = o.context,
                               .kv_type = static_cast<qwen3vl::KvType>(o.kv_type),
                               .gpu_layers = o.gpu_layers,
+                              .gpu_vision = static_cast<qwen3vl::GpuVision>(o.gpu_vision),
                               .max_image_tokens = o.max_image_tokens};
     s.log = Wrap(o.log, o.user);
     s.progress = Wrap(o.progress, o.user);

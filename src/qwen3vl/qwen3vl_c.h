@@ -73,6 +73,14 @@ typedef struct qwen3vl_model_options {
 /* As many layers as fit, where one is measured to be faster on the GPU. */
 #define QWEN3VL_AUTO_GPU_LAYERS ((size_t)-1)
 
+/* The vision tower on an NVIDIA GPU; auto: with QWEN3VL_AUTO_GPU_LAYERS, where it is measured to be faster
+ * there. */
+typedef enum qwen3vl_gpu_vision {
+  QWEN3VL_GPU_VISION_AUTO,
+  QWEN3VL_GPU_VISION_ON,
+  QWEN3VL_GPU_VISION_OFF
+} qwen3vl_gpu_vision;
+
 typedef struct qwen3vl_session_options {
   size_t struct_size;
   size_t threads;          /* 0: physical fast cores */
@@ -83,6 +91,7 @@ typedef struct qwen3vl_session_options {
   qwen3vl_log_fn log;
   void* user;
   size_t gpu_layers; /* text layers on an NVIDIA GPU, the last ones; or QWEN3VL_AUTO_GPU_LAYERS */
+  int gpu_vision;    /* a qwen3vl_gpu_vision; any other number is refused */
 } qwen3vl_session_options;
 
 typedef struct qwen3vl_generate_options {

@@ -99,7 +99,8 @@ FileReport InspectModel(const std::string& path, const InspectOptions& options) 
   r.warnings = files.warnings;
   r.memory = EstimateMemory(files.config, r.info.weight_bytes, options.session, options.image_width,
                             options.image_height);
-  r.memory.gpu = EstimateGpuMemory(files.config, files.tensors, options.session);
+  r.memory.gpu = EstimateGpuMemory(files.config, files.tensors, options.session, options.image_width,
+                                   options.image_height);
   r.config = ConfigRows(files.config);
   return r;
 }

@@ -104,9 +104,8 @@ void Runtime::Attend(const AttentionCall& call) {
 }
 
 void Runtime::NotePath(const std::string& path, const std::string& from, const std::string& why) {
-  std::string& known = paths_[path];
-  if (why.empty() || !known.empty()) return;
-  known = why;
+  std::map<std::string, std::string>& causes = paths_[path];
+  if (why.empty() || !causes.emplace(from, why).second) return;
   if (log) log(LogLevel::kWarning, from + ": " + why);
 }
 
@@ -151,8 +150,10 @@ std::vector<LayerDeviation> Runtime::Deviations() const {
 
 std::string Runtime::PathsUsed() const {
   std::string out;
-  for (const auto& [path, why] : paths_)
-    out += (out.empty() ? "" : ", ") + path + (why.empty() ? "" : " (" + why + ")");
+  for (const auto& [path, causes] : paths_) {
+    out += (out.empty() ? "" : ", ") + path;
+    for (const auto& [from, why] : causes) out += " (" + why + ")";
+  }
   return out;
 }
 

@@ -71,7 +71,7 @@ struct Runtime {
   // Runs one attention call: plan, fallbacks (logged once per cause), verification.
   void Attend(const AttentionCall& call);
   // Remembers which path ran ("cpu_tiled"), and why when it was not the one asked for; the first such cause
-  // is logged, with what it came from ("attention").
+  // of each thing that it came from ("attention") is logged.
   void NotePath(const std::string& path, const std::string& from, const std::string& why);
   // Hands a tensor to the trace, when there is one.
   void Trace(std::string_view name, std::initializer_list<size_t> shape, const float* data) const;
@@ -104,7 +104,8 @@ struct Runtime {
 
   attention::Workspace workspace_;
   std::map<std::string, LayerDeviation> deviations_;
-  std::map<std::string, std::string> paths_;  // path name -> why it ran, when something fell back
+  // Path name -> what fell back to it -> why.
+  std::map<std::string, std::map<std::string, std::string>> paths_;
 };
 
 }  // namespace qwen3vl

@@ -13,23 +13,13 @@ namespace qwen3vl {
 using View = hw::MatrixView<float>;
 using ConstView = hw::MatrixView<const float>;
 
-// Activations of one call. Rows of x, qkv and attended: patches.
-struct VisionModel::Scratch {
-  size_t n;
-  hw::AlignedBuffer<float> x;         // [n, dim]
-  hw::AlignedBuffer<float> normed;    // [n, dim]
-  hw::AlignedBuffer<float> qkv;       // [n, 3 * dim]
-  hw::AlignedBuffer<float> attended;  // [n, dim]
-  hw::AlignedBuffer<float> hidden;    // [kRowsAtATime, ffn_dim]
-
-  Scratch(const VisionConfig& c, size_t n_patches)
-      : n(n_patches),
-        x(hw::CheckedMul(n, c.dim, "vision activations")),
-        normed(n * c.dim),
-        qkv(hw::CheckedProduct({n, 3, c.dim}, "vision activations")),
-        attended(n * c.dim),
-        hidden(std::min(n, kRowsAtATime) * c.ffn_dim) {}
-};
+VisionScratch::VisionScratch(const VisionConfig& c, size_t n_patches)
+    : n(n_patches),
+      x(hw::CheckedMul(n, c.dim, "vision activations")),
+      normed(n * c.dim),
+      qkv(hw::CheckedProduct({n, 3, c.dim}, "vision activations")),
+      attended(n * c.dim),
+      hidden(std::min(n, VisionModel::kRowsAtATime) * c.ffn_dim) {}
 
 namespace {
 
@@ -79,7 +69,7 @@ void AddPositionEmbedding(std::span<const float> table, size_t dim, std::span<co
 }
 
 void VisionModel::EmbedPatches(std::span<const float> patches, std::span<const rope::Grid> grids,
-                               const std::string& prefix, Scratch& s, Runtime& runtime) const {
+                               const std::string& prefix, VisionScratch& s, Runtime& runtime) const {
   const ConstView in(patches.data(), s.n, config_.patch_dim());
   const View x(s.x.data(), s.n, config_.dim);
   runtime.Timed("patch embed", "", [&] {
@@ -98,7 +88,7 @@ void VisionModel::EmbedPatches(std::span<const float> patches, std::span<const r
 }
 
 void VisionModel::Block(size_t index, const std::string& name, const rope::RopeTable& rope,
-                        std::span<const size_t> segments, Scratch& s, Runtime& runtime) const {
+                        std::span<const size_t> segments, VisionScratch& s, Runtime& runtime) const {
   const VisionLayerWeights& w = weights_.layers[index];
   const hw::Threads threads = runtime.threads;
   const size_t dim = config_.dim, head_dim = config_.head_dim();
@@ -149,7 +139,7 @@ void VisionModel::Block(size_t index, const std::string& name, const rope::RopeT
   }
 }
 
-void VisionModel::Merge(const MergerWeights& w, bool norm_before_concat, const Scratch& s, float* out,
+void VisionModel::Merge(const MergerWeights& w, bool norm_before_concat, const VisionScratch& s, float* out,
                         Runtime& runtime) const {
   // Patches arrive in 2 x 2 blocks, so joining four rows is only another way to look at the same memory.
   const size_t joined = config_.merge_size * config_.merge_size;
@@ -177,10 +167,26 @@ void VisionModel::Merge(const MergerWeights& w, bool norm_before_concat, const S
   }
 }
 
+void VisionModel::RunBlocks(const VisionStep& step, VisionScratch& s, VisualFeatures& features,
+                            Runtime& runtime) const {
+  for (size_t i = 0; i < config_.n_layers; ++i) {
+    const std::string name = step.prefix + ".block." + std::to_string(i);
+    Block(i, name, *step.rope, step.segments, s, runtime);
+    runtime.Trace(name, {s.n, config_.dim}, s.x.data());
+    const auto deep = std::ranges::find(config_.deepstack_layers, i);
+    if (deep != config_.deepstack_layers.end()) {
+      const size_t j = static_cast<size_t>(deep - config_.deepstack_layers.begin());
+      Merge(weights_.deepstack[j], /*norm_before_concat=*/false, s, features.deepstack[j].data(), runtime);
+    }
+    step.on_block(i + 1);
+  }
+  Merge(weights_.merger, /*norm_before_concat=*/true, s, features.main.data(), runtime);
+}
+
 VisualFeatures VisionModel::Encode(std::span<const float> patches, std::span<const rope::Grid> grids,
                                    const std::string& prefix, const std::function<void(size_t)>& on_block,
                                    Runtime& runtime) const {
-  Scratch s(config_, patches.size() / config_.patch_dim());
+  VisionScratch s(config_, patches.size() / config_.patch_dim());
   EmbedPatches(patches, grids, prefix, s, runtime);
   const std::vector<rope::Position> at = rope::PatchPositions(grids, config_.merge_size);
   const rope::RopeTable rope = rope::RopeTable::Vision(at, config_.head_dim());
@@ -188,28 +194,23 @@ VisualFeatures VisionModel::Encode(std::span<const float> patches, std::span<con
     const std::vector<float> angles = rope::VisionAngles(at, config_.head_dim());
     runtime.Trace(prefix + ".rope_angles", {s.n, config_.head_dim() / 2}, angles.data());
   }
-  const std::vector<size_t> segments = Segments(grids);
-
   VisualFeatures features;
   features.n_tokens = s.n / (config_.merge_size * config_.merge_size);
   features.dim = config_.out_dim;
-  features.main = hw::AlignedBuffer<float>(hw::CheckedMul(features.n_tokens, features.dim, "image features"));
-  for (size_t i = 0; i < config_.n_layers; ++i) {
-    const std::string name = prefix + ".block." + std::to_string(i);
-    Block(i, name, rope, segments, s, runtime);
-    runtime.Trace(name, {s.n, config_.dim}, s.x.data());
-    const auto deep = std::ranges::find(config_.deepstack_layers, i);
-    if (deep != config_.deepstack_layers.end()) {
-      const size_t j = static_cast<size_t>(deep - config_.deepstack_layers.begin());
-      features.deepstack.emplace_back(features.n_tokens * features.dim);
-      Merge(weights_.deepstack[j], /*norm_before_concat=*/false, s, features.deepstack.back().data(),
-            runtime);
-      runtime.Trace(prefix + ".deepstack." + std::to_string(j), {features.n_tokens, features.dim},
-                    features.deepstack.back().data());
-    }
-    on_block(i + 1);
-  }
-  Merge(weights_.merger, /*norm_before_concat=*/true, s, features.main.data(), runtime);
+  const size_t n_values = hw::CheckedMul(features.n_tokens, features.dim, "image features");
+  features.main = hw::AlignedBuffer<float>(n_values);
+  for (size_t j = 0; j < config_.deepstack_layers.size(); ++j) features.deepstack.emplace_back(n_values);
+
+  const std::vector<size_t> segments = Segments(grids);
+  const VisionStep step{.x = View(s.x.data(), s.n, config_.dim),
+                        .rope = &rope,
+                        .segments = segments,
+                        .prefix = prefix,
+                        .on_block = on_block};
+  if (!gpu_ || !gpu_->Encode(step, features, runtime)) RunBlocks(step, s, features, runtime);
+  for (size_t j = 0; j < features.deepstack.size(); ++j)
+    runtime.Trace(prefix + ".deepstack." + std::to_string(j), {features.n_tokens, features.dim},
+                  features.deepstack[j].data());
   runtime.Trace(prefix + ".merger", {features.n_tokens, features.dim}, features.main.data());
   return features;
 }

@@ -17,9 +17,9 @@ struct HelpCase {
 
 TEST(Help, OfEverySubcommandNamesItsOptionsAndShowsExamples) {
   const std::vector<std::string> session = {
-      "--threads",          "--ctx",       "--kv-type",    "--tile",  "--isa",          "--attention",
-      "--attention-layers", "--chunk",     "--gpu-scores", "--exact", "--check-finite", "--min-image-tokens",
-      "--max-image-tokens", "--gpu-layers"};
+      "--threads",          "--ctx",        "--kv-type",    "--tile",  "--isa",          "--attention",
+      "--attention-layers", "--chunk",      "--gpu-scores", "--exact", "--check-finite", "--min-image-tokens",
+      "--max-image-tokens", "--gpu-layers", "--gpu-vision"};
   std::vector<HelpCase> cases = {
       {{"run"}, {"--model",          "--mmproj",           "--image", "--video",  "--fps",        "--alpha",
                  "--max-pixels",     "--prompt",           "--input", "--system", "--max-tokens", "--stop",

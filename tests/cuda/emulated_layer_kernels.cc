@@ -4,6 +4,7 @@
 #include "cuda/emulated_modules.h"
 #include "qwen3vl/cuda/layer_kernels.cuh"
 #include "qwen3vl/cuda/product.cuh"
+#include "qwen3vl/cuda/vision_kernels.cuh"
 
 namespace qwen3vl::gpu {
 namespace {
@@ -61,6 +62,29 @@ std::vector<KernelArray> ArraysOf(const AddRowsParams& p, Grid grid) {
           {offsetof(AddRowsParams, x), (size_t{last} + 1) * p.cols * kFloat, true}};
 }
 
+std::vector<KernelArray> ArraysOf(const LayerNormParams& p, Grid grid) {
+  const size_t bytes = size_t{grid.x} * p.cols * kFloat;
+  return {{offsetof(LayerNormParams, x), bytes, false},
+          {offsetof(LayerNormParams, weight), p.cols * kFloat, false},
+          {offsetof(LayerNormParams, bias), p.cols * kFloat, false},
+          {offsetof(LayerNormParams, y), bytes, true}};
+}
+
+std::vector<KernelArray> ArraysOf(const SplitParams& p, Grid grid) {
+  const size_t tokens = grid.y, half = p.head_dim / 2;
+  const size_t kept = size_t{p.heads} * p.capacity * p.columns * kFloat;
+  return {{offsetof(SplitParams, qkv), tokens * 3 * p.heads * p.head_dim * kFloat, false},
+          {offsetof(SplitParams, cos), tokens * half * kFloat, false},
+          {offsetof(SplitParams, sin), tokens * half * kFloat, false},
+          {offsetof(SplitParams, q), tokens * p.heads * p.columns * kFloat, true},
+          {offsetof(SplitParams, k), kept, true},
+          {offsetof(SplitParams, v), kept, true}};
+}
+
+std::vector<KernelArray> ArraysOf(const GeluParams& p, Grid) {
+  return {{offsetof(GeluParams, x), p.count * kFloat, true}};
+}
+
 std::vector<KernelArray> ProductArraysOf(const ProductParams& p, Grid) {
   const size_t padded = size_t{p.n} * p.blocks * kBlockCols;
   return {{offsetof(ProductParams, weights), size_t{p.rows} * p.row_bytes, false},
@@ -68,6 +92,7 @@ std::vector<KernelArray> ProductArraysOf(const ProductParams& p, Grid) {
           {offsetof(ProductParams, q), padded, false},
           {offsetof(ProductParams, scales), padded / 32 * kFloat, false},
           {offsetof(ProductParams, sums), padded / 16 * kFloat, false},
+          {offsetof(ProductParams, bias), p.bias ? p.rows * kFloat : 0, false},
           {offsetof(ProductParams, y), size_t{p.n} * p.rows * kFloat, true}};
 }
 
@@ -85,8 +110,9 @@ void AddProducts(const std::string& format, std::vector<EmulatedKernel>& kernels
 }  // namespace
 
 void AddLayerKernels(std::vector<EmulatedKernel>& kernels) {
-  const auto add = [&]<class Params>(const char* name, unsigned threads, void (*run)(const Params&)) {
-    kernels.push_back(MakeEmulatedKernel(name, "layer", threads, run,
+  const auto add = [&]<class Params>(const std::string& name, unsigned threads, void (*run)(const Params&)) {
+    const std::string module = name.substr(0, name.find('_'));
+    kernels.push_back(MakeEmulatedKernel(name, module, threads, run,
                                          [](const Params& p, Grid grid) { return ArraysOf(p, grid); }));
   };
   const auto keep = [&](const char* name, void (*run)(const KeepParams&), auto arrays) {
@@ -102,6 +128,10 @@ void AddLayerKernels(std::vector<EmulatedKernel>& kernels) {
   add("layer_swiglu", kValueThreads, &SwiGlu);
   add("layer_narrow", kValueThreads, &Narrow);
   add("layer_add_rows", kValueThreads, &AddRows);
+  add("vision_layer_norm", kNormThreads, &LayerNorm);
+  add("vision_split", kHeadThreads, &SplitHeads);
+  add("vision_gelu_tanh", kValueThreads, &Gelu<GeluTanh>);
+  add("vision_gelu_erf", kValueThreads, &Gelu<GeluErf>);
   AddProducts<WeightFormat::kF32>("F32", kernels);
   AddProducts<WeightFormat::kF16>("F16", kernels);
   AddProducts<WeightFormat::kBF16>("BF16", kernels);

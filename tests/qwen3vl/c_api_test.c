@@ -72,6 +72,10 @@ static void check_answer(const char* model_path, const char* picture_path) {
   check(qwen3vl_session_create(model, &options, &session) == QWEN3VL_INVALID_ARGUMENT,
         "an unknown cache type is refused");
   options.kv_type = QWEN3VL_KV_F32;
+  options.gpu_vision = 3;
+  check(qwen3vl_session_create(model, &options, &session) == QWEN3VL_INVALID_ARGUMENT,
+        "an unknown place for the vision tower is refused");
+  options.gpu_vision = QWEN3VL_GPU_VISION_AUTO;
   size_t lines = 0;
   options.gpu_layers = QWEN3VL_AUTO_GPU_LAYERS;
   options.log = count_line;

@@ -75,5 +75,36 @@ TEST(DecideGpuLayers, AnAskedNumberIsNotMeasured) {
   EXPECT_THAT(DecideGpuLayers(offer).report, Not(HasSubstr("takes")));
 }
 
+TowerOffer Tower() {
+  return {.device = "GTX 1050", .bytes = size_t{450} << 20, .usable_bytes = size_t{1800} << 20};
+}
+
+TEST(DecideGpuTower, GoesThereUnmeasuredWhereItFits) {
+  EXPECT_TRUE(DecideGpuTower(Tower()).take);
+  EXPECT_EQ(DecideGpuTower(Tower()).report, "the vision tower on GTX 1050");
+}
+
+TEST(DecideGpuTower, StaysWhereItCannotRunOrDoesNotFit) {
+  TowerOffer offer = Tower();
+  offer.usable_bytes = size_t{300} << 20;
+  EXPECT_FALSE(DecideGpuTower(offer).take);
+  EXPECT_EQ(DecideGpuTower(offer).report,
+            "the vision tower on the CPU: its 450 MiB do not fit in the 300 MiB that GTX 1050 has left");
+  offer.unable = "q5_K weights";
+  EXPECT_EQ(DecideGpuTower(offer).report,
+            "the vision tower on the CPU: GTX 1050 cannot run it, q5_K weights");
+}
+
+TEST(DecideGpuTower, MeasuredItGoesWhereABlockIsFaster) {
+  TowerOffer offer = Tower();
+  offer.times = BlockTimes{.cpu_s = 60e-3, .gpu_s = 4e-3, .patches = 256};
+  EXPECT_EQ(DecideGpuTower(offer).report,
+            "the vision tower on GTX 1050: a block takes 4 ms there and 60 ms on the CPU for 256 patches");
+  std::swap(offer.times->cpu_s, offer.times->gpu_s);
+  EXPECT_FALSE(DecideGpuTower(offer).take);
+  EXPECT_EQ(DecideGpuTower(offer).report,
+            "the vision tower on the CPU: a block takes 4 ms there and 60 ms on GTX 1050 for 256 patches");
+}
+
 }  // namespace
 }  // namespace qwen3vl

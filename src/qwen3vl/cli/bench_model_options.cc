@@ -15,7 +15,7 @@ void AddWholeModelOptions(CLI::App& app, CommonOptions& common, BenchOptions& be
       ->type_name("FILE");
   SessionOptions& s = common.session;
   AddPathOptions(app, s);
-  AddGpuLayersOption(app, s);
+  AddGpuOptions(app, s);
   AddCount(app, "--chunk", s.prefill_chunk, "prompt tokens at a time; default 512", 1, kMaxTokens);
   app.add_flag("--exact", s.exact, "quantised weights times float activations");
   bench.measure.samples = 5;
@@ -37,6 +37,7 @@ std::string CommandTail(const CommonOptions& common, const BenchOptions& bench, 
                      std::string(Name(s.attention)) + " --chunk " + std::to_string(s.prefill_chunk);
   if (s.gpu_layers)
     tail += " --gpu-layers " + (s.gpu_layers == kAutoGpuLayers ? "auto" : std::to_string(s.gpu_layers));
+  if (s.gpu_vision != GpuVision::kAuto) tail += " --gpu-vision " + std::string(Name(s.gpu_vision));
   if (s.tile) tail += " --tile " + std::to_string(s.tile);
   if (s.gpu_scores != GpuScores::kF32) tail += " --gpu-scores " + std::string(Name(s.gpu_scores));
   if (s.exact) tail += " --exact";

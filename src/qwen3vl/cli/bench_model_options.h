@@ -9,8 +9,8 @@
 
 namespace qwen3vl::cli {
 
-// --model, --mmproj, --kv-type, --attention, --gpu-layers, --tile, --chunk, --exact, and the options of every
-// measurement.
+// --model, --mmproj, --kv-type, --attention, --gpu-layers, --gpu-vision, --tile, --chunk, --exact, and the
+// options of every measurement.
 void AddWholeModelOptions(CLI::App& app, CommonOptions& common, BenchOptions& bench, bool model_required);
 
 // The session to measure: warnings go to `console`, Ctrl-C stops it.

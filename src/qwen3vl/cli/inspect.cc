@@ -105,7 +105,7 @@ std::string MemoryText(const FileReport& r, const InspectState& state) {
   table.Add({"  together", FormatBytes(r.memory.total())});
   table.Add({"  free on this machine", FormatBytes(available)});
   if (r.memory.gpu)
-    table.Add({s.gpu_layers == kAutoGpuLayers ? "  on a GPU, if all layers go there" : "  on a GPU",
+    table.Add({s.gpu_layers == kAutoGpuLayers ? "  on a GPU, if everything fits there" : "  on a GPU",
                FormatBytes(r.memory.gpu)});
   return table.Text();
 }

@@ -178,7 +178,7 @@ void AddPathOptions(CLI::App& app, SessionOptions& s) {
             });
 }
 
-void AddGpuLayersOption(CLI::App& app, SessionOptions& s) {
+void AddGpuOptions(CLI::App& app, SessionOptions& s) {
   AddParsed(
       app, "--gpu-layers",
       "text layers on an NVIDIA GPU, the last N; auto: as many as fit, if a layer is measured to be faster "
@@ -188,6 +188,15 @@ void AddGpuLayersOption(CLI::App& app, SessionOptions& s) {
         if (text != "auto" && !ParseWhole(text, layers))
           Reject("--gpu-layers", text, "a whole number, or auto");
         s.gpu_layers = text == "auto" ? kAutoGpuLayers : std::min(layers, kMaxTokens);
+      });
+  AddParsed(
+      app, "--gpu-vision",
+      "vision tower on an NVIDIA GPU: on, off, or auto: with --gpu-layers auto, if a block is measured to be "
+      "faster there and there is room; default auto",
+      "CHOICE", [&s](const std::string& text) {
+        for (const GpuVision choice : {GpuVision::kAuto, GpuVision::kOn, GpuVision::kOff})
+          if (text == Name(choice)) return void(s.gpu_vision = choice);
+        Reject("--gpu-vision", text, "on, off or auto");
       });
 }
 
@@ -201,7 +210,7 @@ void AddAttentionOptions(CLI::App& app, CommonOptions& o) {
 void AddSessionOptions(CLI::App& app, CommonOptions& o) {
   SessionOptions& s = o.session;
   AddAttentionOptions(app, o);
-  AddGpuLayersOption(app, s);
+  AddGpuOptions(app, s);
   AddParsed(app, "--attention-layers", "text layers that differ, as in 8-15=standard,20=tiled", "LIST",
             [&s](const std::string& text) {
               for (const std::string& item : SplitList(text, ','))

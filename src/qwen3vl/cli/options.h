@@ -50,14 +50,15 @@ struct CommonOptions {
 
 // -m, --mmproj, --verbose, --json. `model_required`: -m must be given.
 void AddModelOptions(CLI::App& app, CommonOptions& options, bool model_required = true);
-// --threads, --ctx, --kv-type, --chunk, --attention, --attention-layers, --gpu-layers, --gpu-scores, --tile,
+// --threads, --ctx, --kv-type, --chunk, --attention, --attention-layers, --gpu-layers, --gpu-vision,
+// --gpu-scores, --tile,
 // --isa, --exact, --check-finite, --min-image-tokens, --max-image-tokens, --force. Their defaults are those
 // of `options`.
 void AddSessionOptions(CLI::App& app, CommonOptions& options);
 // The part of them that says how attention runs: --kv-type, --attention, --gpu-scores, --tile.
 void AddPathOptions(CLI::App& app, SessionOptions& options);
-// --gpu-layers: of a whole model.
-void AddGpuLayersOption(CLI::App& app, SessionOptions& options);
+// --gpu-layers and --gpu-vision: of a whole model.
+void AddGpuOptions(CLI::App& app, SessionOptions& options);
 // The path options, --threads and --isa: what one attention operation has.
 void AddAttentionOptions(CLI::App& app, CommonOptions& options);
 // --fps, --alpha, --max-pixels.

@@ -49,6 +49,9 @@ std::string_view Name(AttentionChoice choice) {
   return kNames[static_cast<size_t>(choice)];
 }
 
+std::string_view Name(GpuVision choice) {
+  return choice == GpuVision::kOn ? "on" : choice == GpuVision::kOff ? "off" : "auto";
+}
 std::string_view Name(GpuScores scores) { return scores == GpuScores::kInt8 ? "int8" : "f32"; }
 
 Table::Table(std::vector<std::string> header, size_t first_right) : first_right_(first_right) {

@@ -1,25 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "qwen3vl/cuda/choose_gpu_layers.h"
-
 #include <algorithm>
 #include <new>
 
-#include "attention/cuda/attention_cuda.h"
-#include "attention/cuda/device_code.h"
-#include "attention/fault.h"
-#include "qwen3vl/cuda/device_code.h"
+#include "qwen3vl/cuda/asked_fault.h"
+#include "qwen3vl/cuda/choose_gpu.h"
 #include "qwen3vl/cuda/layer_times.h"
 #include "qwen3vl/gpu_choice.h"
 
 namespace qwen3vl {
 namespace {
-
-// Left to the driver for its own use and for the compiled kernels.
-constexpr size_t kReservedBytes = size_t{96} << 20;
-
-void ThrowIfAsked(attention::Fault fault, ErrorCode code, const char* what) {
-  if (attention::FaultAsked(fault)) throw Error(code, std::string(what) + " (asked for by QWEN3VL_FAULT)");
-}
 
 std::string NameOf(attention::Path path) { return std::string(attention::Name(path)); }
 
@@ -58,19 +47,12 @@ class CudaLayers : public GpuLayers {
   const LayerRange range_;
 };
 
-// The choice step by step; throws Error where there is no device or it fails.
+// The choice step by step; throws Error where the device fails.
 class Chooser {
  public:
-  Chooser(const GpuRequest& request, const DecoderCode& code) : request_(request), code_(code) {}
+  explicit Chooser(const GpuTarget& target) : target_(target), request_(target.request) {}
 
-  GpuChoice Choose(const std::string& driver_library) {
-    CheckOptions();
-    ThrowIfAsked(attention::Fault::kDevice, ErrorCode::kDevice, "no device");
-    if (code_.attention.empty() || code_.layers.empty())
-      throw Error(ErrorCode::kDevice,
-                  "this build has no device code (" + std::string(attention::DescribeDeviceCode()) + ")");
-    device_ = std::make_shared<const hw::CudaDevice>(driver_library);
-    device_->context()->MakeCurrent();
+  LayersChoice Choose() {
     GpuOffer offer = Offer();
     GpuDecision decision = DecideGpuLayers(offer);
     if (decision.n_layers == 0) return {nullptr, decision.report};
@@ -87,15 +69,6 @@ class Chooser {
   }
 
  private:
-  void CheckOptions() const {
-    const SessionOptions& o = *request_.options;
-    if (o.verify)
-      throw Error(ErrorCode::kUnsupported, "attention is to be verified, which is done on the CPU");
-    if (o.exact)
-      throw Error(ErrorCode::kUnsupported,
-                  "the GPU multiplies quantised weights with 8-bit activations, not exactly");
-  }
-
   LayerRange Last(size_t n) const { return {request_.config->n_layers - n, request_.config->n_layers}; }
   size_t max_rows() const {
     return std::min({request_.options->prefill_chunk, request_.kv.capacity, kMaxRows});
@@ -108,23 +81,23 @@ class Chooser {
   }
 
   std::unique_ptr<DeviceDecoder> Make(size_t n, size_t capacity) const {
-    return std::make_unique<DeviceDecoder>(device_, code_, *request_.config, *request_.weights, Last(n),
-                                           KvOf(capacity), max_rows());
+    return std::make_unique<DeviceDecoder>(target_.device, target_.code, *request_.config, *request_.weights,
+                                           Last(n), KvOf(capacity), max_rows());
   }
 
   GpuOffer Offer() const {
     const TextConfig& c = *request_.config;
     GpuOffer offer{
-        .device = device_->info().name, .n_layers = c.n_layers, .asked = request_.options->gpu_layers};
+        .device = target_.device->info().name, .n_layers = c.n_layers, .asked = request_.options->gpu_layers};
     for (; offer.able < c.n_layers; ++offer.able) {
       offer.unable = WhyNotOnGpu(c, request_.weights->layers[c.n_layers - 1 - offer.able], request_.kv);
       if (!offer.unable.empty()) break;
     }
-    offer.free_bytes = device_->FreeBytes();
-    const size_t usable = offer.free_bytes - std::min(offer.free_bytes, kReservedBytes);
+    offer.free_bytes = target_.device->FreeBytes();
+    const size_t usable = target_.UsableBytes();
     while (offer.fitting < offer.able &&
            PlaceDecoder(c, *request_.weights, Last(offer.fitting + 1), request_.kv, max_rows(),
-                        device_->info().multiprocessors)
+                        target_.device->info().multiprocessors)
                    .total() <= usable)
       ++offer.fitting;
     if (offer.fitting == offer.able) offer.fitting = c.n_layers;
@@ -133,31 +106,12 @@ class Chooser {
 
   static constexpr size_t kMaxRows = 512;  // more go through in several turns
 
+  const GpuTarget& target_;
   const GpuRequest& request_;
-  const DecoderCode& code_;
-  std::shared_ptr<const hw::CudaDevice> device_;
 };
 
 }  // namespace
 
-GpuChoice ChooseGpuLayers(const GpuRequest& request, const std::string& driver_library,
-                          const DecoderCode& code) {
-  if (request.options->gpu_layers == 0) return {};
-  GpuChoice choice;
-  try {
-    choice = Chooser(request, code).Choose(driver_library);
-  } catch (const std::bad_alloc&) {
-    choice.report = "all layers on the CPU: no memory to pack the weights in";
-  } catch (const Error& e) {
-    choice.report = std::string("all layers on the CPU: ") + e.what();
-  }
-  if (request.options->log) request.options->log(LogLevel::kInfo, "gpu: " + choice.report);
-  return choice;
-}
-
-GpuChoice ChooseGpuLayers(const GpuRequest& request) {
-  return ChooseGpuLayers(request, hw::kCudaDriverLibrary,
-                         {.attention = attention::EmbeddedDeviceCode(), .layers = EmbeddedDeviceCode()});
-}
+LayersChoice ChooseGpuLayers(const GpuTarget& target) { return Chooser(target).Choose(); }
 
 }  // namespace qwen3vl

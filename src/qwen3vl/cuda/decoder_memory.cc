@@ -6,6 +6,7 @@
 
 #include "attention/cuda/cuda_problem.h"
 #include "hw/checked.h"
+#include "qwen3vl/cuda/device_places.h"
 
 namespace qwen3vl {
 namespace {
@@ -13,34 +14,15 @@ namespace {
 constexpr const char* kWhat = "memory on the GPU";
 constexpr size_t kMinStagedRows = 8;  // of every layer: a few tokens' keys and values come back in one copy
 
-class Places {
- public:
-  size_t Take(std::initializer_list<size_t> factors) {
-    const size_t bytes = hw::CheckedProduct(factors, kWhat), at = end_;
-    end_ = hw::CheckedAdd(at, hw::CheckedAdd(bytes, 255, kWhat) / 256 * 256, kWhat);
-    return at;
-  }
-  size_t end() const { return end_; }
-
- private:
-  size_t end_ = 0;
-};
-
-PlacedWeight Place(const Weight& weight, Places& places) {
-  PlacedWeight placed{.layout = LayoutOf(weight)};
-  placed.at = places.Take({placed.layout.bytes()});
-  return placed;
-}
-
-PlacedLayer Place(const TextLayerWeights& w, Places& places) {
-  const auto vector = [&](const Vector& v) { return places.Take({v.size(), sizeof(float)}); };
-  return {.q = Place(w.q, places),
-          .k = Place(w.k, places),
-          .v = Place(w.v, places),
-          .o = Place(w.o, places),
-          .gate = Place(w.gate, places),
-          .up = Place(w.up, places),
-          .down = Place(w.down, places),
+PlacedLayer Place(const TextLayerWeights& w, DevicePlaces& places) {
+  const auto vector = [&](const Vector& v) { return places.Floats({v.size()}); };
+  return {.q = places.Matrix(w.q),
+          .k = places.Matrix(w.k),
+          .v = places.Matrix(w.v),
+          .o = places.Matrix(w.o),
+          .gate = places.Matrix(w.gate),
+          .up = places.Matrix(w.up),
+          .down = places.Matrix(w.down),
           .attn_norm = vector(w.attn_norm),
           .ffn_norm = vector(w.ffn_norm),
           .q_norm = w.q_norm.size() ? std::optional(vector(w.q_norm)) : std::nullopt,
@@ -61,10 +43,8 @@ attention::CudaProblem ProblemOf(const TextConfig& c, const attention::KvCacheSh
 }
 
 PlacedActivations PlaceActivations(const TextConfig& c, size_t head_dim, size_t layers, size_t n,
-                                   size_t max_splits, Places& places) {
-  const auto floats = [&](std::initializer_list<size_t> factors) {
-    return places.Take({hw::CheckedProduct(factors, kWhat), sizeof(float)});
-  };
+                                   size_t max_splits, DevicePlaces& places) {
+  const auto floats = [&](std::initializer_list<size_t> factors) { return places.Floats(factors); };
   const size_t widest = std::max({c.dim, c.q_dim(), c.ffn_dim});
   const size_t padded = (widest + gpu::kBlockCols - 1) / gpu::kBlockCols * gpu::kBlockCols;
   const bool wide = head_dim != c.head_dim;
@@ -102,20 +82,15 @@ std::string WhyNotOnGpu(const TextConfig& c, const TextLayerWeights& w, const at
            std::to_string(gpu::kMaxHeadDim);
   if (kv.format == hw::Format::kQ8_0 && c.head_dim % 32 != 0)
     return "a q8_0 cache with head_dim " + std::to_string(c.head_dim);
-  for (const Weight* weight : {&w.q, &w.k, &w.v, &w.o, &w.gate, &w.up, &w.down}) {
-    if (!DeviceFormatOf(weight->format))
-      return std::string(hw::Name(weight->format)) +
-             " weights, want f32, f16, bf16, q8_0, q4_0, q4_K or q6_K";
-    if (weight->cols % 8 != 0)
-      return "rows of " + std::to_string(weight->cols) + " weights, want a multiple of 8";
-  }
+  for (const Weight* weight : {&w.q, &w.k, &w.v, &w.o, &w.gate, &w.up, &w.down})
+    if (std::string why = WhyNotOnGpu(*weight); !why.empty()) return why;
   return {};
 }
 
 DecoderMemory PlaceDecoder(const TextConfig& config, const TextWeights& weights, LayerRange range,
                            const attention::KvCacheShape& kv, size_t max_rows, size_t multiprocessors) {
   DecoderMemory memory;
-  Places weight_places, activation_places;
+  DevicePlaces weight_places, activation_places;
   for (size_t i = range.first; i < range.end; ++i)
     memory.layers.push_back(Place(weights.layers[i], weight_places));
   memory.weight_bytes = weight_places.end();
@@ -124,7 +99,7 @@ DecoderMemory PlaceDecoder(const TextConfig& config, const TextWeights& weights,
   memory.kv_format = problem.format;
   memory.head_dim = problem.head_dim;
   const size_t values = hw::CheckedProduct({kv.n_kv_heads, kv.capacity, memory.head_dim}, kWhat);
-  Places kv_places;
+  DevicePlaces kv_places;
   kv_places.Take({values, attention::ElementBytes(problem.format)});
   memory.kv_rows_bytes = kv_places.end();
   if (problem.format == gpu::KvFormat::kQ8_0) kv_places.Take({values / 32, sizeof(uint16_t)});

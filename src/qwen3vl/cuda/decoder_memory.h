@@ -14,12 +14,6 @@
 
 namespace qwen3vl {
 
-// A matrix or a vector of a layer: where it begins in the block of weights.
-struct PlacedWeight {
-  DeviceWeight layout;
-  size_t at = 0;
-};
-
 struct PlacedLayer {
   PlacedWeight q, k, v, o, gate, up, down;
   size_t attn_norm = 0, ffn_norm = 0;    // floats

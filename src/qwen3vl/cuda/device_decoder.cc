@@ -6,11 +6,10 @@
 #include <set>
 
 #include "attention/attention.h"
+#include "qwen3vl/cuda/device_address.h"
 
 namespace qwen3vl {
 namespace {
-
-constexpr size_t kUploadBytes = size_t{4} << 20;  // packed and brought to the device at a time
 
 std::set<gpu::WeightFormat> FormatsOf(const DecoderMemory& memory) {
   std::set<gpu::WeightFormat> formats;
@@ -20,24 +19,9 @@ std::set<gpu::WeightFormat> FormatsOf(const DecoderMemory& memory) {
   return formats;
 }
 
-attention::AttentionKernels LoadAttention(const hw::CudaDevice& device, std::span<const hw::DeviceCode> code,
-                                          const DecoderMemory& memory) {
-  attention::AttentionKernels kernels = attention::LoadAttentionKernels(
-      device, code, memory.head_dim, memory.kv_format, attention::TileOf(device.info(), {}));
-  if (!kernels.functions.failure.empty()) throw Error(ErrorCode::kDevice, kernels.functions.failure);
-  return kernels;
-}
-
-template <class T>
-T* At(hw::CudaAddress address) {
-  return reinterpret_cast<T*>(address);
-}
-
-unsigned Count(size_t n) { return static_cast<unsigned>(n); }
-
 }  // namespace
 
-DeviceDecoder::DeviceDecoder(std::shared_ptr<const hw::CudaDevice> device, const DecoderCode& code,
+DeviceDecoder::DeviceDecoder(std::shared_ptr<const hw::CudaDevice> device, const GpuCode& code,
                              const TextConfig& config, const TextWeights& weights, LayerRange range,
                              const attention::KvCacheShape& kv, size_t max_rows)
     : device_((device->context()->MakeCurrent(), std::move(device))),
@@ -46,7 +30,7 @@ DeviceDecoder::DeviceDecoder(std::shared_ptr<const hw::CudaDevice> device, const
       kv_(kv),
       memory_(PlaceDecoder(config, weights, range, kv, max_rows, device_->info().multiprocessors)),
       kernels_(device_, code.layers, FormatsOf(memory_), kv.format),
-      attention_(LoadAttention(*device_, code.attention, memory_)),
+      attention_(LoadAttention(*device_, code, memory_.head_dim, memory_.kv_format)),
       weights_(device_->context(), memory_.weight_bytes),
       cache_(device_->context(), memory_.kv_bytes),
       activations_(device_->context(), memory_.activation_bytes) {
@@ -63,29 +47,19 @@ DeviceDecoder::~DeviceDecoder() {
   }
 }
 
-void DeviceDecoder::UploadMatrix(const Weight& weight, const PlacedWeight& placed) {
-  const size_t rows = std::max<size_t>(1, kUploadBytes / placed.layout.row_bytes);
-  std::vector<std::byte> packed(std::min(rows, weight.rows) * placed.layout.row_bytes);
-  for (size_t first = 0; first < weight.rows; first += rows) {
-    const size_t count = std::min(rows, weight.rows - first);
-    PackRows(weight, placed.layout, first, count, packed.data());
-    weights_.Upload(placed.at + first * placed.layout.row_bytes, packed.data(),
-                    count * placed.layout.row_bytes);
-  }
-}
-
 void DeviceDecoder::UploadWeights(const TextWeights& weights) {
   const auto upload = [&](const Vector& v, size_t at) { weights_.Upload(at, v.data(), v.bytes()); };
+  const auto matrix = [&](const Weight& w, const PlacedWeight& at) { UploadMatrix(w, at, weights_); };
   for (size_t i = 0; i < range_.size(); ++i) {
     const TextLayerWeights& w = weights.layers[range_.first + i];
     const PlacedLayer& placed = memory_.layers[i];
-    UploadMatrix(w.q, placed.q);
-    UploadMatrix(w.k, placed.k);
-    UploadMatrix(w.v, placed.v);
-    UploadMatrix(w.o, placed.o);
-    UploadMatrix(w.gate, placed.gate);
-    UploadMatrix(w.up, placed.up);
-    UploadMatrix(w.down, placed.down);
+    matrix(w.q, placed.q);
+    matrix(w.k, placed.k);
+    matrix(w.v, placed.v);
+    matrix(w.o, placed.o);
+    matrix(w.gate, placed.gate);
+    matrix(w.up, placed.up);
+    matrix(w.down, placed.down);
     upload(w.attn_norm, placed.attn_norm);
     upload(w.ffn_norm, placed.ffn_norm);
     if (placed.q_norm) upload(w.q_norm, *placed.q_norm);
@@ -108,14 +82,11 @@ void DeviceDecoder::UploadChunk(const LayersStep& step, const Chunk& chunk) {
   activations_.Upload(at.seen, seen_.data(), chunk.n * sizeof(gpu::SeenRange));
 }
 
-void DeviceDecoder::Products(std::span<const Part> parts, hw::CudaAddress x, size_t n, size_t cols) {
+void DeviceDecoder::Products(std::span<const DeviceProduct> parts, hw::CudaAddress x, size_t n, size_t cols) {
   const PlacedActivations& at = memory_.at;
-  const DeviceRows rows{
-      .x = x, .codes = act(at.codes), .scales = act(at.scales), .sums = act(at.sums), .n = n, .cols = cols};
-  if (std::ranges::any_of(parts, [](const Part& p) { return p.weight->layout.has_codes(); }))
-    kernels_.Quantize(rows);
-  for (const Part& p : parts)
-    kernels_.Product(p.weight->layout, weights_.address() + p.weight->at, rows, p.y, p.accumulate);
+  kernels_.Products(
+      parts, weights_.address(),
+      {.x = x, .codes = act(at.codes), .scales = act(at.scales), .sums = act(at.sums), .n = n, .cols = cols});
 }
 
 void DeviceDecoder::Keep(size_t index, const Chunk& chunk, hw::CudaAddress rows, bool values) {
@@ -163,7 +134,7 @@ void DeviceDecoder::Attention(const PlacedLayer& layer, size_t index, const Laye
                               const Chunk& chunk, size_t slot) {
   const PlacedActivations& at = memory_.at;
   const hw::CudaAddress k = Staged(slot, chunk.n, /*values=*/false), v = Staged(slot, chunk.n, true);
-  const Part projections[] = {{&layer.q, act(at.q)}, {&layer.k, k}, {&layer.v, v}};
+  const DeviceProduct projections[] = {{&layer.q, act(at.q)}, {&layer.k, k}, {&layer.v, v}};
   Products(projections, act(at.normed), chunk.n, config_.dim);
   const auto heads = [&](hw::CudaAddress x, size_t n_heads, std::optional<size_t> norm, hw::CudaAddress y,
                          size_t columns) {
@@ -189,17 +160,17 @@ void DeviceDecoder::Attention(const PlacedLayer& layer, size_t index, const Laye
                      .columns = memory_.head_dim,
                      .head_dim = Count(config_.head_dim),
                      .count = Count(chunk.n * config_.q_dim())});
-  const Part output[] = {{&layer.o, act(at.x), /*accumulate=*/true}};
+  const DeviceProduct output[] = {{&layer.o, act(at.x), /*accumulate=*/true}};
   Products(output, act(at.attended_narrow), chunk.n, config_.q_dim());
 }
 
 void DeviceDecoder::Mlp(const PlacedLayer& layer, size_t n) {
   const PlacedActivations& at = memory_.at;
-  const Part up[] = {{&layer.gate, act(at.gate)}, {&layer.up, act(at.up)}};
+  const DeviceProduct up[] = {{&layer.gate, act(at.gate)}, {&layer.up, act(at.up)}};
   Products(up, act(at.normed), n, config_.dim);
   kernels_.SwiGlu(
       {.gate = At<float>(act(at.gate)), .up = At<float>(act(at.up)), .count = Count(n * config_.ffn_dim)});
-  const Part down[] = {{&layer.down, act(at.x), /*accumulate=*/true}};
+  const DeviceProduct down[] = {{&layer.down, act(at.x), /*accumulate=*/true}};
   Products(down, act(at.gate), n, config_.ffn_dim);
 }
 

@@ -9,27 +9,22 @@
 #include <string>
 #include <vector>
 
-#include "attention/cuda/attention_kernels.h"
 #include "hw/aligned_buffer.h"
 #include "hw/cuda_device.h"
 #include "qwen3vl/cuda/decoder_memory.h"
+#include "qwen3vl/cuda/gpu_code.h"
 #include "qwen3vl/cuda/layer_kernels.h"
 #include "qwen3vl/gpu_layers.h"
 
 namespace qwen3vl {
 
-// The device code of attention and of everything else.
-struct DecoderCode {
-  std::span<const hw::DeviceCode> attention, layers;
-};
-
 class DeviceDecoder {
  public:
   // Loads the kernels, takes the memory and brings the weights there. Throws Error(kDevice) or
   // Error(kOutOfMemory).
-  DeviceDecoder(std::shared_ptr<const hw::CudaDevice> device, const DecoderCode& code,
-                const TextConfig& config, const TextWeights& weights, LayerRange range,
-                const attention::KvCacheShape& kv, size_t max_rows);
+  DeviceDecoder(std::shared_ptr<const hw::CudaDevice> device, const GpuCode& code, const TextConfig& config,
+                const TextWeights& weights, LayerRange range, const attention::KvCacheShape& kv,
+                size_t max_rows);
   ~DeviceDecoder();
 
   const LayerRange& range() const { return range_; }
@@ -48,7 +43,6 @@ class DeviceDecoder {
   };
 
   void UploadWeights(const TextWeights& weights);
-  void UploadMatrix(const Weight& weight, const PlacedWeight& placed);
   void UploadChunk(const LayersStep& step, const Chunk& chunk);
   void RunLayer(size_t index, const LayersStep& step, const Chunk& chunk, size_t slot);
   void Attention(const PlacedLayer& layer, size_t index, const LayersStep& step, const Chunk& chunk,
@@ -58,13 +52,7 @@ class DeviceDecoder {
   void Mlp(const PlacedLayer& layer, size_t n);
   void AddFeatures(size_t index, const LayersStep& step, const Chunk& chunk);
   void Flush(const LayersStep& step, const Chunk& chunk, size_t first_layer, size_t n_layers);
-  // Several products of the same rows.
-  struct Part {
-    const PlacedWeight* weight;
-    hw::CudaAddress y;
-    bool accumulate = false;
-  };
-  void Products(std::span<const Part> parts, hw::CudaAddress x, size_t n, size_t cols);
+  void Products(std::span<const DeviceProduct> parts, hw::CudaAddress x, size_t n, size_t cols);
 
   hw::CudaAddress act(size_t offset) const { return activations_.address() + offset; }
   // New keys, or values, [n, kv_dim] of a layer on their way to the host.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qwen3vl/cuda/device_weight.h"
 
+#include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "hw/checked.h"
 
@@ -10,8 +12,9 @@ namespace {
 
 using gpu::WeightFormat;
 
-constexpr size_t kHeadBytes = 16;     // eight f16 scales
-constexpr size_t kNibbleBytes = 128;  // 256 codes of 4 bits
+constexpr size_t kUploadBytes = size_t{4} << 20;  // packed and brought to the device at a time
+constexpr size_t kHeadBytes = 16;                 // eight f16 scales
+constexpr size_t kNibbleBytes = 128;              // 256 codes of 4 bits
 constexpr size_t kQ8Bytes = kHeadBytes + 256, kQ4Bytes = kHeadBytes + kNibbleBytes;
 constexpr size_t kQ6Bytes = 208, kFileQ6Bytes = 210;
 
@@ -91,6 +94,14 @@ std::optional<WeightFormat> DeviceFormatOf(hw::Format format) {
   }
 }
 
+std::string WhyNotOnGpu(const Weight& weight) {
+  if (!DeviceFormatOf(weight.format))
+    return std::string(hw::Name(weight.format)) + " weights, want f32, f16, bf16, q8_0, q4_0, q4_K or q6_K";
+  if (weight.cols % 8 != 0)
+    return "rows of " + std::to_string(weight.cols) + " weights, want a multiple of 8";
+  return {};
+}
+
 DeviceWeight LayoutOf(const Weight& weight) {
   DeviceWeight layout;
   layout.format = *DeviceFormatOf(weight.format);
@@ -119,6 +130,17 @@ void PackRows(const Weight& weight, const DeviceWeight& layout, size_t first, si
       default:
         std::memcpy(out, row, weight.row_bytes());
     }
+  }
+}
+
+void UploadMatrix(const Weight& weight, const PlacedWeight& placed, const hw::CudaBuffer& weights) {
+  const size_t rows = std::max<size_t>(1, kUploadBytes / placed.layout.row_bytes);
+  std::vector<std::byte> packed(std::min(rows, weight.rows) * placed.layout.row_bytes);
+  for (size_t first = 0; first < weight.rows; first += rows) {
+    const size_t count = std::min(rows, weight.rows - first);
+    PackRows(weight, placed.layout, first, count, packed.data());
+    weights.Upload(placed.at + first * placed.layout.row_bytes, packed.data(),
+                   count * placed.layout.row_bytes);
   }
 }
 

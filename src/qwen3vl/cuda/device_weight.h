@@ -11,7 +11,9 @@
 
 #include <cstddef>
 #include <optional>
+#include <string>
 
+#include "hw/cuda_device.h"
 #include "qwen3vl/cuda/layer_params.h"
 #include "qwen3vl/linear.h"
 
@@ -31,10 +33,23 @@ struct DeviceWeight {
   size_t bytes() const { return rows * row_bytes; }
 };
 
+// Where a matrix, and its bias if it has one, begin in a block of weights.
+struct PlacedWeight {
+  DeviceWeight layout;
+  size_t at = 0;
+  std::optional<size_t> bias;
+};
+
+// Why the products cannot take this weight, or an empty text: "q5_K weights, want f32, ...".
+std::string WhyNotOnGpu(const Weight& weight);
+
 // Precondition: DeviceFormatOf has one. Overflow-checked.
 DeviceWeight LayoutOf(const Weight& weight);
 
 // Rows first .. first + count - 1 of the weight into `out` [count, layout.row_bytes].
 void PackRows(const Weight& weight, const DeviceWeight& layout, size_t first, size_t count, std::byte* out);
+
+// The weight to its place. Throws Error(kDevice).
+void UploadMatrix(const Weight& weight, const PlacedWeight& placed, const hw::CudaBuffer& weights);
 
 }  // namespace qwen3vl

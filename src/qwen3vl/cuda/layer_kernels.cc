@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qwen3vl/cuda/layer_kernels.h"
 
+#include <algorithm>
+
+#include "qwen3vl/cuda/device_address.h"
 #include "qwen3vl/error.h"
 
 namespace qwen3vl {
@@ -24,14 +27,6 @@ std::string KeepName(hw::Format format) {
   }
 }
 
-unsigned Groups(size_t n, size_t of) { return static_cast<unsigned>((n + of - 1) / of); }
-unsigned Count(size_t n) { return static_cast<unsigned>(n); }
-
-template <class T>
-T* At(hw::CudaAddress address) {
-  return reinterpret_cast<T*>(address);
-}
-
 void RequireLoaded(const hw::DeviceFunctions& functions) {
   if (!functions.failure.empty()) throw Error(ErrorCode::kDevice, functions.failure);
 }
@@ -46,7 +41,7 @@ LayerKernels::LayerKernels(std::shared_ptr<const hw::CudaDevice> device, std::sp
   layer_ = hw::LoadFunctions(*device_, code, "layer", names);
   RequireLoaded(layer_);
   for (gpu::WeightFormat format : formats) {
-    Products& p = products_[static_cast<size_t>(format)];
+    ProductFunctions& p = products_[static_cast<size_t>(format)];
     p.name = std::string("product_") + kFormatNames[static_cast<size_t>(format)];
     const std::string entries[] = {p.name + "_one", p.name + "_four", p.name + "_tile"};
     p.functions = hw::LoadFunctions(*device_, code, p.name, entries);
@@ -95,21 +90,30 @@ void LayerKernels::Quantize(const DeviceRows& rows) const {
         gpu::kQuantizeThreads, &params, "layer_quantize");
 }
 
-void LayerKernels::Product(const DeviceWeight& weight, hw::CudaAddress at, const DeviceRows& rows,
-                           hw::CudaAddress y, bool accumulate) const {
-  const gpu::ProductParams params{.weights = At<void>(at),
-                                  .x = At<float>(rows.x),
-                                  .q = At<unsigned>(rows.codes),
-                                  .scales = At<float>(rows.scales),
-                                  .sums = At<float>(rows.sums),
-                                  .y = At<float>(y),
-                                  .rows = Count(weight.rows),
-                                  .cols = Count(weight.cols),
-                                  .n = Count(rows.n),
-                                  .blocks = Count(weight.blocks),
-                                  .row_bytes = Count(weight.row_bytes),
-                                  .accumulate = accumulate ? 1u : 0u};
-  const Products& p = products_[static_cast<size_t>(weight.format)];
+void LayerKernels::Products(std::span<const DeviceProduct> parts, hw::CudaAddress weights,
+                            const DeviceRows& rows) const {
+  if (std::ranges::any_of(parts, [](const DeviceProduct& p) { return p.weight->layout.has_codes(); }))
+    Quantize(rows);
+  for (const DeviceProduct& part : parts) Product(part, weights, rows);
+}
+
+void LayerKernels::Product(const DeviceProduct& part, hw::CudaAddress weights, const DeviceRows& rows) const {
+  const DeviceWeight& weight = part.weight->layout;
+  const gpu::ProductParams params{
+      .weights = At<void>(weights + part.weight->at),
+      .x = At<float>(rows.x),
+      .q = At<unsigned>(rows.codes),
+      .scales = At<float>(rows.scales),
+      .sums = At<float>(rows.sums),
+      .bias = part.weight->bias ? At<float>(weights + *part.weight->bias) : nullptr,
+      .y = At<float>(part.y),
+      .rows = Count(weight.rows),
+      .cols = Count(weight.cols),
+      .n = Count(rows.n),
+      .blocks = Count(weight.blocks),
+      .row_bytes = Count(weight.row_bytes),
+      .accumulate = part.accumulate ? 1u : 0u};
+  const ProductFunctions& p = products_[static_cast<size_t>(weight.format)];
   if (rows.n > gpu::kMaxDotTokens) {
     device_->Start(p.functions.entries[2],
                    {Groups(weight.rows, gpu::kTileRows), Groups(rows.n, gpu::kTileRows)}, gpu::kTileThreads,

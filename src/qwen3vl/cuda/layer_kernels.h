@@ -22,6 +22,13 @@ struct DeviceRows {
   size_t n = 0, cols = 0;
 };
 
+// One of several products of the same rows: y [n, weight->layout.rows].
+struct DeviceProduct {
+  const PlacedWeight* weight = nullptr;
+  hw::CudaAddress y = 0;
+  bool accumulate = false;  // y += instead of y =
+};
+
 class LayerKernels {
  public:
   // Loads what layers with these weights and this cache need. Throws Error(kDevice) or Error(kOutOfMemory).
@@ -34,18 +41,18 @@ class LayerKernels {
   void SwiGlu(const gpu::SwiGluParams& params) const;
   void Narrow(const gpu::NarrowParams& params) const;
   void AddRows(const gpu::AddRowsParams& params, size_t rows) const;
-  // Floats to 8 bits, for weights with codes.
-  void Quantize(const DeviceRows& rows) const;
-  // y [n, weight.rows] = x W^T, or += it. Weights with codes need rows that are quantised.
-  void Product(const DeviceWeight& weight, hw::CudaAddress at, const DeviceRows& rows, hw::CudaAddress y,
-               bool accumulate) const;
+  // y = x W^T + bias, or y +=, for each part, of weights whose block begins at `weights`. Weights with codes
+  // have the rows quantised first.
+  void Products(std::span<const DeviceProduct> parts, hw::CudaAddress weights, const DeviceRows& rows) const;
 
  private:
-  struct Products {
+  struct ProductFunctions {
     hw::DeviceFunctions functions;  // one, four, tile
     std::string name;               // "product_Q4_K"
   };
 
+  void Quantize(const DeviceRows& rows) const;
+  void Product(const DeviceProduct& part, hw::CudaAddress weights, const DeviceRows& rows) const;
   void Start(hw::CudaHandle function, hw::CudaGrid grid, unsigned threads, const void* params,
              const char* name) const {
     device_->Start(function, grid, threads, params, name);
@@ -53,7 +60,7 @@ class LayerKernels {
 
   std::shared_ptr<const hw::CudaDevice> device_;
   hw::DeviceFunctions layer_;
-  std::array<Products, 7> products_;  // by value of gpu::WeightFormat
+  std::array<ProductFunctions, 7> products_;  // by value of gpu::WeightFormat
 };
 
 }  // namespace qwen3vl

@@ -86,20 +86,21 @@ struct AddRowsParams {
 };
 static_assert(sizeof(AddRowsParams) == 32, "host and device must agree");
 
-// y = x W^T, or y += x W^T. Weights with codes take x in 8 bits, the others as floats.
+// y = x W^T + b, or y += x W^T + b. Weights with codes take x in 8 bits, the others as floats.
 struct ProductParams {
   const void* weights;  // [rows, cols]
   const float* x;       // [n, cols]
   const unsigned* q;    // [n, padded] and so on, as QuantizeParams has it
   const float* scales;
   const float* sums;
-  float* y;  // [n, rows]
+  const float* bias;  // [rows], or null
+  float* y;           // [n, rows]
   unsigned rows, cols, n;
   unsigned blocks;      // padded / kBlockCols
   unsigned row_bytes;   // from one row of weights to the next
   unsigned accumulate;  // 1: y += ...
 };
-static_assert(sizeof(ProductParams) == 72, "host and device must agree");
+static_assert(sizeof(ProductParams) == 80, "host and device must agree");
 constexpr unsigned kDotThreads = 128;  // a warp for each row of weights; grid: x groups of 4 rows
 constexpr unsigned kDotRows = kDotThreads / 32;
 constexpr unsigned kMaxDotTokens = 4;   // rows of x up to which weights are streamed

@@ -11,7 +11,8 @@
 namespace qwen3vl {
 namespace {
 
-constexpr int kRepeats = 3;  // the first one also warms up
+constexpr int kRepeats = 3;           // the first one also warms up
+constexpr size_t kMeasuredSide = 16;  // patches: the smallest picture has no fewer
 
 double FastestOf(const std::function<void()>& run) {
   double best = std::numeric_limits<double>::max();
@@ -79,6 +80,24 @@ LayerTimes MeasureLayer(DeviceDecoder& decoder, const TextConfig& config, const 
   times.gpu_token_s = time(1, std::min(n, shape.capacity - 1), on_gpu);
   times.cpu_prompt_s = time(n, 0, on_cpu);
   times.cpu_token_s = time(1, std::min(n, shape.capacity - 1), on_cpu);
+  return times;
+}
+
+BlockTimes MeasureVisionBlock(DeviceVision& tower, const VisionConfig& config, const VisionWeights& weights,
+                              const SessionOptions& options) {
+  Runtime runtime(Unwatched(options));
+  const VisionModel model(config, weights);
+  const size_t side = kMeasuredSide / config.merge_size * config.merge_size;
+  const rope::Grid grid{.t = 1, .h = side, .w = side};
+  const rope::RopeTable rope =
+      rope::RopeTable::Vision(rope::PatchPositions({&grid, 1}, config.merge_size), config.head_dim());
+  const size_t n = side * side, segments[] = {0, n};
+  VisionScratch scratch(config, n);
+  const VisionStep step{.x = {scratch.x.data(), n, config.dim}, .rope = &rope, .segments = segments};
+  BlockTimes times{.patches = n};
+  Fill(scratch.x.span());
+  times.gpu_s = FastestOf([&] { tower.RunBlock(0, step); });
+  times.cpu_s = FastestOf([&] { model.Block(0, "measured", rope, segments, scratch, runtime); });
   return times;
 }
 

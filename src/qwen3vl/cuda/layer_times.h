@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// How long one decoder layer takes on the GPU and on the CPU, measured on the model's own weights.
+// How long one decoder layer, and one block of the vision tower, takes on the GPU and on the CPU, measured on
+// the model's own weights.
 #pragma once
 
 #include "qwen3vl/cuda/device_decoder.h"
+#include "qwen3vl/cuda/device_vision.h"
 #include "qwen3vl/gpu_choice.h"
 
 namespace qwen3vl {
@@ -13,5 +15,9 @@ inline constexpr size_t kMeasuredTokens = 64;  // of the prompt
 // where that is less. Throws as DeviceDecoder::Run.
 LayerTimes MeasureLayer(DeviceDecoder& decoder, const TextConfig& config, const TextWeights& weights,
                         const SessionOptions& options);
+
+// The first block on the patches of a small picture, brought to the device each time. Throws as DeviceVision.
+BlockTimes MeasureVisionBlock(DeviceVision& tower, const VisionConfig& config, const VisionWeights& weights,
+                              const SessionOptions& options);
 
 }  // namespace qwen3vl

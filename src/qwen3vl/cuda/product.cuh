@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// y = x W^T. Few rows of x: a warp streams each row of weights, bound by the reading of it. Many: a block
+// y = x W^T + b. Few rows of x: a warp streams each row of weights, bound by the reading of it. Many: a block
 // owns 64 x 64 of y, 4 x 4 a thread, and stages slices of 128 codes or 32 floats of both in shared memory.
 // Codes are multiplied by DP4A, four products an instruction, and the sum of each group becomes a float in
 // one instruction: it is begun at the bits of 1.5 * 2^23, where whole numbers are one unit in the last place.
@@ -68,6 +68,13 @@ QWEN3VL_DEVICE void DotLane(const ProductParams& p, const unsigned char* weights
   }
 }
 
+// A value of y: the sum of its products joins what is there.
+QWEN3VL_DEVICE void WriteValue(const ProductParams& p, unsigned token, unsigned row, float sum) {
+  float* y = p.y + static_cast<unsigned long long>(token) * p.rows + row;
+  if (p.bias) sum += p.bias[row];
+  *y = p.accumulate ? *y + sum : sum;
+}
+
 template <WeightFormat kFormat, int kTokens>
 QWEN3VL_DEVICE void DotProduct(const ProductParams& p) {
   const unsigned row = BlockX() * kDotRows + ThreadIndex() / kWarp;
@@ -82,8 +89,7 @@ QWEN3VL_DEVICE void DotProduct(const ProductParams& p) {
     QWEN3VL_UNROLL
     for (unsigned mask = kWarp / 2; mask > 0; mask /= 2) sum += ShuffleXor(sum, mask);
     if (ThreadIndex() % kWarp != 0 || t >= static_cast<int>(p.n)) continue;
-    float* y = p.y + static_cast<unsigned long long>(t) * p.rows + row;
-    *y = p.accumulate ? *y + sum : sum;
+    WriteValue(p, t, row, sum);
   }
 }
 
@@ -256,8 +262,7 @@ QWEN3VL_DEVICE void WriteTile(const ProductParams& p, const float (&sums)[4][4])
     for (int j = 0; j < 4; ++j) {
       const unsigned row = BlockX() * kTileRows + ThreadIndex() % 16 + 16 * j;
       if (token >= p.n || row >= p.rows) continue;
-      float* y = p.y + static_cast<unsigned long long>(token) * p.rows + row;
-      *y = p.accumulate ? *y + sums[i][j] : sums[i][j];
+      WriteValue(p, token, row, sums[i][j]);
     }
   }
 }

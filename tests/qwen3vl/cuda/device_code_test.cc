@@ -45,9 +45,10 @@ void PrintTo(const CodeSet& set, std::ostream* os) { *os << set.name; }
 std::vector<CodeSet> CodeSets() {
   const auto attention = attention::EmbeddedDeviceCode();
   const CodeSet sets[] = {
-      {"Head64", attention, "attention_64_", 6},    {"Head72", attention, "attention_72_", 4},
-      {"Head80", attention, "attention_80_", 4},    {"Head128", attention, "attention_128_", 6},
-      {"Layers", EmbeddedDeviceCode(), "layer", 1}, {"Products", EmbeddedDeviceCode(), "product_", 7}};
+      {"Head64", attention, "attention_64_", 6},        {"Head72", attention, "attention_72_", 4},
+      {"Head80", attention, "attention_80_", 4},        {"Head128", attention, "attention_128_", 6},
+      {"Layers", EmbeddedDeviceCode(), "layer", 1},     {"Vision", EmbeddedDeviceCode(), "vision", 1},
+      {"Products", EmbeddedDeviceCode(), "product_", 7}};
   std::vector<CodeSet> all;
   for (unsigned compute : {61u, 75u})
     for (CodeSet set : sets) {
@@ -149,6 +150,8 @@ constexpr Limits kLimits[] = {{"_tile128", 128, 2},
                               {"layer_heads", 128, 8},
                               {"layer_keep", 128, 8},
                               {"layer_", 256, 4},
+                              {"vision_split", 128, 8},
+                              {"vision_", 256, 4},
                               {"_one", 128, 8},
                               {"_four", 128, 6},
                               {"_tile", 256, 2}};

@@ -71,7 +71,7 @@ class Decoder {
 
   std::unique_ptr<DeviceDecoder> OnGpu(size_t max_rows) const {
     const auto device = std::make_shared<const hw::CudaDevice>(test::FakeDriver());
-    const DecoderCode code{test::StandInDeviceCode(), test::StandInDeviceCode()};
+    const GpuCode code{test::StandInDeviceCode(), test::StandInDeviceCode()};
     return std::make_unique<DeviceDecoder>(device, code, config_, weights_, LayerRange{0, kLayers}, kv_,
                                            max_rows);
   }

@@ -2,79 +2,30 @@
 // Whole models with their layers on the stand-in GPU: the recordings' logits and tokens, and everything that
 // can go wrong with driver and device, at the start and in the middle of an answer. The tokens stay the same,
 // and the cause is told.
-#include <dlfcn.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <functional>
 
 #include "attention/fault.h"
-#include "cuda/fake_driver.h"
 #include "cuda/stand_in_code.h"
-#include "qwen3vl/cuda/choose_gpu_layers.h"
-#include "qwen3vl/cuda/device_code.h"
-#include "qwen3vl/model.h"
-#include "qwen3vl/qwen3vl.h"
-#include "support/golden_model.h"
+#include "qwen3vl/cuda/choose_gpu.h"
+#include "qwen3vl/cuda/golden_session.h"
 #include "support/near.h"
 
 namespace qwen3vl {
 namespace {
 
+using test::CaseNamed;
 using test::FakeCuda;
 using test::GoldenCase;
+using test::TinyModel;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
 
-constexpr char kModel[] = "tiny-b";
-
-const Model& TinyModel() {
-  static const Model model = Model::Load(test::DataPath(std::string("models/") + kModel));
-  return model;
-}
-
-GoldenCase CaseNamed(const std::string& name) {
-  for (const GoldenCase& c : test::GoldenCases(kModel))
-    if (c.name() == name) return c;
-  throw std::runtime_error("no case " + name);
-}
-
-class GpuLayersTest : public testing::Test {
- protected:
-  void SetUp() override {
-    if (EmbeddedDeviceCode().empty()) GTEST_SKIP() << "no device code in this build";
-    // The library then finds the stand-in under the name of the real one.
-    ASSERT_NE(dlopen(test::FakeDriver().c_str(), RTLD_NOW), nullptr) << dlerror();
-  }
-
-  SessionOptions Options(size_t layers) {
-    return {.threads = 1,
-            .context = 64,
-            .kv_type = KvType::kF32,
-            .gpu_layers = layers,
-            .log = [this](LogLevel level, std::string_view line) {
-              if (level == LogLevel::kWarning) warnings_.emplace_back(line);
-            }};
-  }
-
-  Reply Run(Session& session, const GoldenCase& c, size_t n_tokens,
-            const std::function<bool(std::string_view)>& = {}) {
-    const std::vector<int32_t> ids = c.entry["input_ids"];
-    return session.Complete(ids, test::CasePictures(c), test::CaseClips(c),
-                            {.max_tokens = n_tokens, .sampling = SamplingOptions{}, .ignore_end = true});
-  }
-
-  static std::vector<int32_t> Greedy(const GoldenCase& c, size_t n) {
-    std::vector<int32_t> ids = c.entry["greedy_tokens"];
-    ids.resize(n);
-    return ids;
-  }
-
-  FakeCuda fake_;
-  std::vector<std::string> warnings_;
-};
+class GpuLayersTest : public test::GpuSessionTest {};
 
 // A clip, whose features are added after both layers; logits and tokens of the Hugging Face code. Tolerance
 // as for the CPU, tests/data/README.md.
@@ -130,8 +81,9 @@ TEST_F(GpuLayersTest, AutoSaysWhatItMeasured) {
   const GoldenCase c = CaseNamed("robust_text");
   SessionOptions options = Options(kAutoGpuLayers);
   options.context = 16;
+  options.gpu_vision = GpuVision::kOff;
   Session session(TinyModel(), options);
-  EXPECT_THAT(session.gpu_report(), HasSubstr("a layer takes"));
+  EXPECT_THAT(session.gpu_report(), AllOf(HasSubstr("a layer takes"), Not(HasSubstr("tower"))));
   EXPECT_EQ(Run(session, c, 2).ids, Greedy(c, 2));
 }
 
@@ -205,9 +157,9 @@ TEST_F(GpuLayersTest, WithoutADriverAndWithAnOldOne) {
                            .weights = &files.text,
                            .kv = {.n_layers = 2, .n_kv_heads = 8, .head_dim = 128, .capacity = 64},
                            .options = &options};
-  const DecoderCode code{test::StandInDeviceCode(), test::StandInDeviceCode()};
-  const auto report = [&](const char* driver, const DecoderCode& with) {
-    const GpuChoice choice = ChooseGpuLayers(request, driver, with);
+  const GpuCode code{test::StandInDeviceCode(), test::StandInDeviceCode()};
+  const auto report = [&](const char* driver, const GpuCode& with) {
+    const GpuChoice choice = ChooseGpu(request, driver, with);
     EXPECT_EQ(choice.layers, nullptr);
     return choice.report;
   };

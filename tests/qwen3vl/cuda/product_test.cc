@@ -95,15 +95,19 @@ TEST_P(DeviceProductTest, IsThatOfFloat64AndTheSameInPtx) {
   std::vector<std::byte> packed(layout.bytes());
   PackRows(m.w, layout, 0, c.rows, packed.data());
   const Activations a = MakeActivations(c, layout.blocks);
+  const std::vector<float> bias = test::SeededNormal(13, c.rows, 3);
   for (const bool accumulate : {false, true}) {
+    const bool biased = !accumulate;
     std::vector<float> y = accumulate ? test::Seeded(9, c.n * c.rows) : std::vector<float>(c.n * c.rows, NAN);
-    const std::vector<double> wanted =
-        Reference(c, m.values, a.values, accumulate ? y : std::vector<float>(y.size()));
+    std::vector<float> start = accumulate ? y : std::vector<float>(y.size());
+    for (size_t i = 0; biased && i < start.size(); ++i) start[i] += bias[i % c.rows];
+    const std::vector<double> wanted = Reference(c, m.values, a.values, start);
     const gpu::ProductParams p{.weights = packed.data(),
                                .x = a.x.data(),
                                .q = reinterpret_cast<const unsigned*>(a.q.data()),
                                .scales = a.scales.data(),
                                .sums = a.sums.data(),
+                               .bias = biased ? bias.data() : nullptr,
                                .y = y.data(),
                                .rows = static_cast<unsigned>(c.rows),
                                .cols = static_cast<unsigned>(c.cols),
