@@ -40,8 +40,8 @@ src/hw/isa_dispatch_simd.cc src/hw/machine_files.cc src/hw/number_format.cc src/
 src/qwen3vl/cuda/device_weight.cc src/qwen3vl/layers.cc src/qwen3vl/layers_simd.cc src/qwen3vl/linear_dot_simd.cc
 src/qwen3vl/quant.cc src/rope/rope.cc src/rope/rope_simd.cc tests/cuda/kernel_cases.cc tests/cuda/kernel_runs.cc
 tests/cuda/kernels_test.cc tests/cuda/stand_in_code.cc tests/qwen3vl/cuda/layer_kernels_test.cc
-tests/qwen3vl/cuda/product_test.cc tests/support/attention_cases.cc tests/support/near.cc tests/support/temp_dir.cc
-tests/support/test_main.cc
+tests/qwen3vl/cuda/product_test.cc tests/qwen3vl/cuda/vision_kernels_test.cc tests/support/attention_cases.cc
+tests/support/near.cc tests/support/temp_dir.cc tests/support/test_main.cc
 """.split()
 # The library that the program loads, as NVIDIA's driver too: the kernels and what runs them.
 DRIVER = """
@@ -55,9 +55,10 @@ KERNEL_FILES = [F32, INT8, DECODE, LAYERS]
 PART_OF = {"prefill_f32.cuh": [F32], "prefill_int8.cuh": [INT8], "prefill.cuh": [F32, INT8],
            "prefill_shape.cuh": [F32, INT8], "decode.cuh": [DECODE], "codes.cuh": [INT8, DECODE],
            "kv_rows.cuh": [F32, INT8, DECODE], "layer_kernels.cuh": [LAYERS], "product.cuh": [LAYERS],
-           "weight_codes.cuh": [LAYERS]}
+           "weight_codes.cuh": [LAYERS], "vision_kernels.cuh": [LAYERS]}
 # Which cases run them; other orders of threads would find what ThreadSanitizer finds, and take longer.
-ATTENTION_CASES, LAYER_CASES, LEFT_OUT = "*CudaKernels*", "*DeviceLayerKernels*:*DeviceProduct*", "-*ThreadOrder*"
+ATTENTION_CASES, LEFT_OUT = "*CudaKernels*", "-*ThreadOrder*"
+LAYER_CASES = "*DeviceLayerKernels*:*DeviceProduct*:DeviceVisionKernels*:*DeviceGelu*"
 LIBRARY = "libkernels.so"
 SYSTEM_LIBRARIES = "-lgtest -lgmock -lhwy -lcpuinfo -lz -lpthread -ldl".split()
 # As in tests/cuda/CMakeLists.txt: ThreadSanitizer is for the kernels, and is told about fibers by the emulator.
