@@ -5,6 +5,8 @@
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <ostream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -26,6 +28,29 @@ inline GoldenCase CaseNamed(const std::string& name) {
   for (const GoldenCase& c : GoldenCases("tiny-b"))
     if (c.name() == name) return c;
   throw std::runtime_error("no case " + name);
+}
+
+// A device that does not take what it is given, from the start.
+struct StartFault {
+  const char* name;
+  std::function<void(FakeCuda&)> provoke;
+  const char* cause;
+};
+
+inline void PrintTo(const StartFault& f, std::ostream* os) { *os << f.name; }
+inline std::string NameOf(const testing::TestParamInfo<StartFault>& fault) { return fault.param.name; }
+
+inline std::vector<StartFault> StartFaults() {
+  return {{"NoDevice", [](FakeCuda& f) { f.Device("none"); }, "driver present, no device"},
+          {"Compiler", [](FakeCuda& f) { f.Fault("jit"); }, "CUDA error 218"},
+          {"MemoryForCode", [](FakeCuda& f) { f.Fault("load_memory"); }, "cuModuleLoadDataEx"},
+          {"Memory",
+           [](FakeCuda& f) {
+             f.Fault("memory");
+             f.FreeMebibytes("2000");  // taken by another program a moment later
+           },
+           "cuMemAlloc"},
+          {"Upload", [](FakeCuda& f) { f.Fault("upload"); }, "cuMemcpyHtoD"}};
 }
 
 class GpuSessionTest : public testing::Test {

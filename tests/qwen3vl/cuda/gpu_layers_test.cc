@@ -113,15 +113,7 @@ TEST_F(GpuLayersTest, WhatTheGpuCannotDoStaysOnTheCpu) {
   EXPECT_THAT(Session(moe, Options(2)).gpu_report(), HasSubstr("mixture-of-experts"));
 }
 
-struct StartFault {
-  const char* name;
-  std::function<void(FakeCuda&)> provoke;
-  const char* cause;
-};
-
-void PrintTo(const StartFault& f, std::ostream* os) { *os << f.name; }
-
-class GpuLayersStartTest : public GpuLayersTest, public testing::WithParamInterface<StartFault> {};
+class GpuLayersStartTest : public GpuLayersTest, public testing::WithParamInterface<test::StartFault> {};
 
 TEST_P(GpuLayersStartTest, EverythingRunsOnTheCpuAndTheCauseIsTold) {
   GetParam().provoke(fake_);
@@ -132,22 +124,13 @@ TEST_P(GpuLayersStartTest, EverythingRunsOnTheCpuAndTheCauseIsTold) {
   EXPECT_EQ(session.attention_paths(), "cpu_tiled");
 }
 
+INSTANTIATE_TEST_SUITE_P(Faults, GpuLayersStartTest, testing::ValuesIn(test::StartFaults()), test::NameOf);
 INSTANTIATE_TEST_SUITE_P(
-    Faults, GpuLayersStartTest,
+    Drivers, GpuLayersStartTest,
     testing::Values(
-        StartFault{"NoDevice", [](FakeCuda& f) { f.Device("none"); }, "driver present, no device"},
-        StartFault{"BrokenDriver", [](FakeCuda& f) { f.Device("broken"); }, "does not start"},
-        StartFault{"OldDevice", [](FakeCuda& f) { f.Device("maxwell"); }, "compute capability 5.0"},
-        StartFault{"Compiler", [](FakeCuda& f) { f.Fault("jit"); }, "CUDA error 218"},
-        StartFault{"MemoryForCode", [](FakeCuda& f) { f.Fault("load_memory"); }, "cuModuleLoadDataEx"},
-        StartFault{"Memory",
-                   [](FakeCuda& f) {
-                     f.Fault("memory");
-                     f.FreeMebibytes("2000");  // taken by another program a moment later
-                   },
-                   "cuMemAlloc"},
-        StartFault{"Upload", [](FakeCuda& f) { f.Fault("upload"); }, "cuMemcpyHtoD"}),
-    [](const auto& param_info) { return std::string(param_info.param.name); });
+        test::StartFault{"BrokenDriver", [](FakeCuda& f) { f.Device("broken"); }, "does not start"},
+        test::StartFault{"OldDevice", [](FakeCuda& f) { f.Device("maxwell"); }, "compute capability 5.0"}),
+    test::NameOf);
 
 // Through the interface that takes another driver library: no driver at all, and one that lacks functions.
 TEST_F(GpuLayersTest, WithoutADriverAndWithAnOldOne) {

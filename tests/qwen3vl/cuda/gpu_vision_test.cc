@@ -122,15 +122,7 @@ TEST_F(GpuVisionTest, TakesTheMemoryThatWasAnnounced) {
   EXPECT_NEAR(announced, static_cast<double>(taken), 0.1 * static_cast<double>(taken));
 }
 
-struct StartFault {
-  const char* name;
-  std::function<void(FakeCuda&)> provoke;
-  const char* cause;
-};
-
-void PrintTo(const StartFault& f, std::ostream* os) { *os << f.name; }
-
-class GpuVisionStartTest : public GpuVisionTest, public testing::WithParamInterface<StartFault> {};
+class GpuVisionStartTest : public GpuVisionTest, public testing::WithParamInterface<test::StartFault> {};
 
 TEST_P(GpuVisionStartTest, TheTowerRunsOnTheCpuAndTheCauseIsTold) {
   GetParam().provoke(fake_);
@@ -142,20 +134,7 @@ TEST_P(GpuVisionStartTest, TheTowerRunsOnTheCpuAndTheCauseIsTold) {
   EXPECT_EQ(session.attention_paths(), "cpu_tiled");
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Faults, GpuVisionStartTest,
-    testing::Values(
-        StartFault{"NoDevice", [](FakeCuda& f) { f.Device("none"); }, "driver present, no device"},
-        StartFault{"Compiler", [](FakeCuda& f) { f.Fault("jit"); }, "CUDA error 218"},
-        StartFault{"MemoryForCode", [](FakeCuda& f) { f.Fault("load_memory"); }, "cuModuleLoadDataEx"},
-        StartFault{"Memory",
-                   [](FakeCuda& f) {
-                     f.Fault("memory");
-                     f.FreeMebibytes("2000");  // taken by another program a moment later
-                   },
-                   "cuMemAlloc"},
-        StartFault{"Upload", [](FakeCuda& f) { f.Fault("upload"); }, "cuMemcpyHtoD"}),
-    [](const auto& param_info) { return std::string(param_info.param.name); });
+INSTANTIATE_TEST_SUITE_P(Faults, GpuVisionStartTest, testing::ValuesIn(test::StartFaults()), test::NameOf);
 
 TEST_F(GpuVisionTest, WithoutADriver) {
   const ModelFiles& files = TinyModel().impl()->files;
