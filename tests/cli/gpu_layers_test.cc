@@ -73,9 +73,9 @@ TEST(GpuVision, GivesTheSameAnswer) {
 
 TEST(GpuVision, CountsInTheMemoryThatInspectShows) {
   const auto bytes = [&](const std::string& vision, const std::string& layers, const std::string& size) {
-    return OutJson(
-               RunCommand({"inspect", QWEN3VL_SOURCE_DIR "/models/demo", "--gpu-vision", vision,
-                           "--gpu-layers", layers, "--image-size", size, "--json"}))["memory"]["gpu_bytes"]
+    return OutJson(RunCommand({"inspect", QWEN3VL_SOURCE_DIR "/models/demo", "--gpu-vision", vision,
+                               "--gpu-layers", layers, "--image-size", size, "--max-image-tokens", "4096",
+                               "--json"}))["memory"]["gpu_bytes"]
         .get<size_t>();
   };
   const size_t tower = bytes("on", "0", "512x512");
