@@ -11,7 +11,7 @@ Other engines are not part of this project: build them yourself, for AVX2 only, 
 --model-bench: run as `COMMAND -m MODEL -p P -n N -t THREADS -d DEPTH -o json` it prints what llama-bench prints: an array
     with n_prompt, n_gen and avg_ts (tokens a second).
 A round measures every engine once on every case; a ratio is the median over the rounds of qwen3vl against the fastest
-of the others in the same round. Let the machine do nothing else.
+of the others in the same round. Rows are added to the file --out. Let the machine do nothing else.
 Then: scripts/performance_tables.py docs/performance.md
 """
 import argparse

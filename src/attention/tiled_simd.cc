@@ -146,7 +146,7 @@ class TaskRun {
   }
   size_t Token(size_t row) const { return task_.first_token + row / task_.n_heads; }
   size_t Head(size_t row) const { return task_.first_head + row % task_.n_heads; }
-  // 32 bits: a division of 64 takes as long as a tenth of a row on processors of the Skylake kind.
+  // In 32 bits: rows are few, and 64-bit divisions are slow on the processors this is for.
   template <class Byte>
   Byte* AddressOf(const TaskRows<Byte>& rows, size_t row) const {
     const uint32_t n_heads = static_cast<uint32_t>(task_.n_heads);
