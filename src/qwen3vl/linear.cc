@@ -10,6 +10,7 @@
 
 #include "hw/aligned_buffer.h"
 #include "hw/checked.h"
+#include "hw/cpu_info.h"
 #include "qwen3vl/linear_simd.h"
 
 namespace qwen3vl {
@@ -19,6 +20,9 @@ namespace {
 // rows stay in the shared cache.
 constexpr size_t kGroupMultiple = 84;
 constexpr size_t kMaxPackedRows = 7 * kGroupMultiple;
+// Weight rows of a tiled task: its panels take half of the second-level cache, activations have the rest.
+constexpr size_t kMaxTaskPanels = 16;
+constexpr size_t kTasksPerThread = 8;
 // Bytes of weights that a streaming task reads at least.
 constexpr size_t kMinStreamBytes = 64 * 1024;
 
@@ -36,6 +40,7 @@ struct PartPlan {
   const std::byte* packed = nullptr;
   size_t rows_per_task = 1;
   size_t n_tasks = 0;
+  size_t scratch_bytes = 0;  // of each thread
 };
 
 // The activation rows of one pass in the forms that its kernels read, each made at most once.
@@ -86,13 +91,18 @@ PartPlan PlanStream(const LinearPart& part, PackedActivations& activations, hw::
   return plan;
 }
 
-PartPlan PlanTiles(const LinearPart& part, PackedActivations& activations) {
+// `target_rows` is how many weight rows a task should have to give every thread enough tasks.
+PartPlan PlanTiles(const LinearPart& part, PackedActivations& activations, size_t target_rows) {
+  static const size_t l2_bytes = hw::ProbeCpu().l2_bytes;
   PartPlan plan;
   plan.part = &part;
   plan.int8 = UsesInt8(part);
   plan.tile = plan.int8 ? TileInfoInt8(part.w->format, part.w->cols) : TileInfoFloat(part.w->cols);
   plan.packed = activations.Groups(plan.tile);
-  plan.rows_per_task = plan.tile.rows;
+  const size_t most = std::clamp<size_t>(l2_bytes / 2 / plan.tile.panel_bytes, 1, kMaxTaskPanels);
+  const size_t panels = std::clamp<size_t>(target_rows / plan.tile.panel_rows, 1, most);
+  plan.rows_per_task = panels * plan.tile.panel_rows;
+  plan.scratch_bytes = panels * plan.tile.panel_bytes;
   plan.n_tasks = CeilDiv(part.w->rows, plan.rows_per_task);
   return plan;
 }
@@ -110,7 +120,7 @@ void RunTask(const PartPlan& plan, size_t index, hw::MatrixView<const float> x, 
                          .bias = part.options.bias,
                          .accumulate = part.options.accumulate,
                          .scratch = scratch};
-  if (plan.tile.rows == 0)
+  if (plan.tile.panel_rows == 0)
     plan.int8 ? DotRowsInt8(task) : DotRowsFloat(task);
   else
     plan.int8 ? TileRowsInt8(plan.tile, task) : TileRowsFloat(task);
@@ -122,12 +132,14 @@ void RunPass(std::span<const LinearPart> parts, hw::MatrixView<const float> x, s
   PackedActivations activations(x, threads);
   std::vector<PartPlan> plans;
   plans.reserve(parts.size());
-  size_t n_tasks = 0, scratch_bytes = 0;
+  size_t n_tasks = 0, scratch_bytes = 0, all_rows = 0;
+  for (const LinearPart& part : parts) all_rows += part.w->rows;
+  const size_t target_rows = all_rows / (kTasksPerThread * std::max<size_t>(1, threads.count));
   for (const LinearPart& part : parts) {
     plans.push_back(x.rows <= kMaxDotRows ? PlanStream(part, activations, threads)
-                                          : PlanTiles(part, activations));
+                                          : PlanTiles(part, activations, target_rows));
     n_tasks += plans.back().n_tasks;
-    scratch_bytes = std::max(scratch_bytes, plans.back().tile.scratch_bytes);
+    scratch_bytes = std::max(scratch_bytes, plans.back().scratch_bytes);
   }
   scratch_bytes = CeilDiv(scratch_bytes, 64) * 64;
   hw::AlignedBuffer<std::byte> scratch(scratch_bytes * std::max<size_t>(1, threads.count));

@@ -27,9 +27,6 @@ constexpr size_t kFloatCols = 2;
 constexpr size_t kFloatCols = 6;
 #endif
 constexpr size_t kFloatChunk = 256;  // columns of a panel: it stays in the first-level cache
-// Weight rows of a task: its panels share each chunk of the activations while that is in the second-level
-// cache.
-constexpr size_t kTaskRows = kPanelRows < 64 ? 64 / kPanelRows * kPanelRows : kPanelRows;
 
 using DF = hn::ScalableTag<float>;
 using VF = hn::Vec<DF>;
@@ -37,7 +34,8 @@ using VF = hn::Vec<DF>;
 constexpr size_t PaddedCols(size_t cols) { return (cols + 3) / 4 * 4; }
 
 // out[c * stride + row] += sum over k < n of panel[k][row] * group[k][c]; zeros up to a multiple of 4 columns
-// follow. Four columns a turn: the loop's own additions compete with multiply-adds for their ports.
+// follow. Four columns a turn: the loop's own additions compete with multiply-adds for their ports. The group
+// after this one is fetched on the way.
 HWY_NOINLINE void FloatKernel(const float* HWY_RESTRICT panel, const float* HWY_RESTRICT group, size_t n,
                               float* out, size_t stride) {
   const DF d;
@@ -48,6 +46,7 @@ HWY_NOINLINE void FloatKernel(const float* HWY_RESTRICT panel, const float* HWY_
 #pragma GCC unroll 4
     for (size_t r = 0; r < kPanelVectors; ++r) acc[r][c] = hn::Zero(d);
   for (size_t k = 0; k < n; k += 4, panel += 4 * kPanelRows, group += 4 * kFloatCols) {
+    for (size_t i = 0; i < 4 * kFloatCols; i += 16) hwy::Prefetch(group + n * kFloatCols + i);
 #pragma GCC unroll 4
     for (size_t u = 0; u < 4; ++u) {
       VF w[kPanelVectors];
@@ -115,22 +114,19 @@ template <Format kFormat>
 void TileRowsFloatOf(const ProductTask& task) {
   const size_t cols = task.w->cols, n_groups = (task.y.rows + kFloatCols - 1) / kFloatCols;
   const auto* packed = reinterpret_cast<const float*>(task.packed);
-  auto* panel = reinterpret_cast<float*>(task.scratch);
+  const auto panel_at = [&](size_t p) HWY_ATTR {
+    return reinterpret_cast<float*>(task.scratch) + p * kFloatChunk * kPanelRows;
+  };
   StartOutput(task);
   for (size_t k = 0; k < cols; k += kFloatChunk) {
     const size_t n = cols - k < kFloatChunk ? cols - k : kFloatChunk;
-    for (size_t row = task.row_begin; row < task.row_end; row += kPanelRows) {
-      ProductTask part = task;
-      part.row_begin = row;
-      part.row_end = task.row_end - row < kPanelRows ? task.row_end : row + kPanelRows;
-      PackFloatPanel<kFormat>(part, k, n, panel);
-      for (size_t g = 0; g < n_groups; ++g) {
-        const float* group = packed + GroupOffset(cols, n_groups, g, k);
-        AddTile<kFloatCols>(part, g * kFloatCols, [&](float* out, size_t stride) HWY_ATTR {
-          FloatKernel(panel, group, n, out, stride);
+    MultiplyChunk<kFloatCols>(
+        task,
+        [&](const ProductTask& panel, size_t p)
+            HWY_ATTR { PackFloatPanel<kFormat>(panel, k, n, panel_at(p)); },
+        [&](size_t p, size_t g, float* out, size_t stride) HWY_ATTR {
+          FloatKernel(panel_at(p), packed + GroupOffset(cols, n_groups, g, k), n, out, stride);
         });
-      }
-    }
   }
 }
 
@@ -153,7 +149,7 @@ void PackGroupFloat(hw::MatrixView<const float> x, size_t n_groups, size_t g, fl
 }
 
 TileInfo TileInfoFloat(size_t cols) {
-  return {Packing::kFloat, kTaskRows, kFloatCols, PaddedCols(cols) * kFloatCols * sizeof(float),
+  return {Packing::kFloat, kPanelRows, kFloatCols, PaddedCols(cols) * kFloatCols * sizeof(float),
           kFloatChunk * kPanelRows * sizeof(float)};
 }
 

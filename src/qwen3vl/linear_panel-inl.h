@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What both many-row products share: transposing four weight rows into a panel, and the edges of the output.
-// Include after hwy/highway.h, once per target.
+// What both many-row products share: transposing four weight rows into a panel, the order of panels and
+// groups, and the edges of the output. Include after hwy/highway.h, once per target.
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -87,6 +87,34 @@ HWY_INLINE void AddTile(const ProductTask& task, size_t col, const Kernel& kerne
   kernel(tile, kPanelRows);
   for (size_t c = 0; c < cols; ++c)
     for (size_t r = 0; r < rows; ++r) task.y.row(col + c)[task.row_begin + r] += tile[c * kPanelRows + r];
+}
+
+// One chunk of columns: pack(panel task, panel) for all panels of the task, which then meet a few groups of
+// activations at a time by kernel(panel, group, out, stride). The packed panels and those groups stay in the
+// second-level cache, one panel and one group in the first; the loop order of Goto and van de Geijn, "Anatomy
+// of high-performance matrix multiplication" (2008).
+template <size_t kCols, class Pack, class Kernel>
+HWY_INLINE void MultiplyChunk(const ProductTask& task, const Pack& pack, const Kernel& kernel) {
+  constexpr size_t kGroupsAtATime = 32 / kCols;
+  const size_t rows = task.row_end - task.row_begin;
+  const size_t n_panels = (rows + kPanelRows - 1) / kPanelRows;
+  const size_t n_groups = (task.y.rows + kCols - 1) / kCols;
+  const auto panel_task = [&](size_t p) HWY_ATTR {
+    ProductTask panel = task;
+    panel.row_begin += p * kPanelRows;
+    panel.row_end = p + 1 < n_panels ? panel.row_begin + kPanelRows : task.row_end;
+    return panel;
+  };
+  for (size_t p = 0; p < n_panels; ++p) pack(panel_task(p), p);
+  for (size_t first = 0; first < n_groups; first += kGroupsAtATime) {
+    const size_t end = n_groups - first < kGroupsAtATime ? n_groups : first + kGroupsAtATime;
+    for (size_t p = 0; p < n_panels; ++p) {
+      const ProductTask panel = panel_task(p);
+      for (size_t g = first; g < end; ++g)
+        AddTile<kCols>(panel, g * kCols,
+                       [&](float* out, size_t stride) HWY_ATTR { kernel(p, g, out, stride); });
+    }
+  }
 }
 
 }  // namespace qwen3vl::HWY_NAMESPACE

@@ -70,7 +70,7 @@ struct ProductTask {
   hw::MatrixView<float> y;
   const float* bias = nullptr;
   bool accumulate = false;
-  std::byte* scratch = nullptr;  // of this thread, TileInfo::scratch_bytes
+  std::byte* scratch = nullptr;  // of this thread, TileInfo::panel_bytes for each panel of the task
 };
 
 inline constexpr size_t kMaxDotRows = 4;  // activation rows up to which streaming wins (measured)
@@ -83,10 +83,10 @@ enum class Packing { kFloat, kInt8, kInt16 };
 
 struct TileInfo {
   Packing packing;
-  size_t rows;         // weight rows of a task
+  size_t panel_rows;   // weight rows of a panel; a task has one or more
   size_t cols;         // activation rows of a group
   size_t group_bytes;  // of one packed group
-  size_t scratch_bytes;
+  size_t panel_bytes;  // of one unpacked panel
 };
 
 // For this instruction set.
@@ -98,7 +98,6 @@ TileInfo TileInfoFloat(size_t cols) noexcept;
 void PackGroupInt8(const TileInfo& info, hw::MatrixView<const float> x, std::byte* group) noexcept;
 void PackGroupFloat(hw::MatrixView<const float> x, size_t n_groups, size_t g, float* packed) noexcept;
 
-// task.row_end - task.row_begin <= info.rows.
 void TileRowsInt8(const TileInfo& info, const ProductTask& task) noexcept;
 void TileRowsFloat(const ProductTask& task) noexcept;
 

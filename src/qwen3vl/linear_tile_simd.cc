@@ -182,10 +182,11 @@ HWY_INLINE void SubBlockSums(const std::byte* panel, const std::byte* group,
   }
 }
 
-// out[c * stride + row] += panel * group over n_blocks blocks of 32 columns.
+// out[c * stride + row] += panel * group over n_blocks blocks of 32 columns. The next group, `group_bytes`
+// after this one, is fetched on the way.
 template <CodeInfo kInfo>
-HWY_NOINLINE void TileKernel(const std::byte* panel, const std::byte* group, size_t n_blocks, float* out,
-                             size_t stride) {
+HWY_NOINLINE void TileKernel(const std::byte* panel, const std::byte* group, size_t group_bytes,
+                             size_t n_blocks, float* out, size_t stride) {
   using L = Layout<kInfo>;
   const DF d;
   PrefetchTile<kCols>(out, stride);
@@ -195,6 +196,7 @@ HWY_NOINLINE void TileKernel(const std::byte* panel, const std::byte* group, siz
 #pragma GCC unroll 4
     for (size_t r = 0; r < kPanelVectors; ++r) acc[r][c] = hn::Zero(d);
   for (size_t b = 0; b < n_blocks; ++b, panel += L::kPanelBlock, group += L::kGroupBlock) {
+    for (size_t i = 0; i < L::kGroupBlock; i += 64) hwy::Prefetch(group + group_bytes + i);
     const auto* scales = reinterpret_cast<const float*>(panel + L::kPanelCodes);
     const auto* group_floats = reinterpret_cast<const float*>(group + L::kGroupCodes);
 #pragma GCC unroll 2
@@ -295,16 +297,18 @@ void TileRowsOf(const TileInfo& info, const ProductTask& task) {
   constexpr CodeInfo kInfo = CodesOf(kFormat);
   using L = Layout<kInfo>;
   const size_t n_blocks = task.w->cols / 32;
+  const auto panel_at = [&](size_t p) HWY_ATTR { return task.scratch + p * info.panel_bytes; };
   StartOutput(task);
   for (size_t block = 0; block < n_blocks; block += L::kChunk) {
     const size_t count = n_blocks - block < L::kChunk ? n_blocks - block : L::kChunk;
-    PackPanel<kFormat>(task, block, count, task.scratch);
-    for (size_t col = 0; col < task.y.rows; col += kCols) {
-      const std::byte* group = task.packed + col / kCols * info.group_bytes + block * L::kGroupBlock;
-      AddTile<kCols>(task, col, [&](float* out, size_t stride) HWY_ATTR {
-        TileKernel<kInfo>(task.scratch, group, count, out, stride);
-      });
-    }
+    MultiplyChunk<kCols>(
+        task,
+        [&](const ProductTask& panel, size_t p)
+            HWY_ATTR { PackPanel<kFormat>(panel, block, count, panel_at(p)); },
+        [&](size_t p, size_t g, float* out, size_t stride) HWY_ATTR {
+          const std::byte* group = task.packed + g * info.group_bytes + block * L::kGroupBlock;
+          TileKernel<kInfo>(panel_at(p), group, info.group_bytes, count, out, stride);
+        });
   }
 }
 

@@ -187,6 +187,23 @@ TEST_P(LinearTest, ThreadCountsLeaveNoTrace) {
       }
 }
 
+// One thread has more weight rows for a task than a panel takes, the last panel of the last task is not full,
+// and activations are more than meet the panels at a time.
+TEST_P(LinearTest, TasksOfSeveralPanels) {
+  constexpr size_t kRows = 523, kCols = 1280, kTokens = 41;
+  const std::vector<float> x = test::SeededNormal(16, kTokens * kCols);
+  for (Format format : {Format::kF16, Format::kQ8_0, Format::kQ4_K, Format::kQ6_K}) {
+    SCOPED_TRACE(hw::Name(format));
+    const Matrix m = RandomMatrix(format, kRows, kCols, 17);
+    const Wanted want = Multiply(m, x, kTokens);
+    const std::vector<float> fast = RunLinear(m, x, kTokens, {}, 1);
+    EXPECT_TRUE(Within(fast, want.y, hw::IsQuantized(format) ? want.fast_error : want.exact_error));
+    EXPECT_TRUE(
+        Within(RunLinear(m, x, kTokens, {.precision = Precision::kExact}, 1), want.y, want.exact_error));
+    EXPECT_EQ(RunLinear(m, x, kTokens, {}, 3), fast);
+  }
+}
+
 TEST_P(LinearTest, AddsBiasAndAccumulates) {
   for (Format format : {Format::kF32, Format::kBF16, Format::kQ8_0, Format::kQ4_K})
     for (Precision precision : {Precision::kFast, Precision::kExact})
