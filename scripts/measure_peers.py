@@ -5,9 +5,12 @@
     scripts/measure_peers.py --qwen3vl build/release/qwen3vl --threads 2 --rounds 3 --out docs/performance/peers.jsonl \\
         --attention "NAME=COMMAND" --model-bench "NAME=COMMAND" -m MODEL.gguf
 
-Other engines are not part of this project: build them yourself, for AVX2 only, and name a command for each.
+Other engines are not part of this project: build them yourself, for AVX2 only, and name a command for each. For one that
+cannot be kept from better instructions, say --isa avx512.
 --attention: run as `COMMAND HEADS KV_HEADS HEAD_DIM QUERIES KEYS CAUSAL THREADS SAMPLES` it prints a JSON array of
-    seconds, one a sample, for attention with an F16 cache.
+    seconds, one a sample, for attention with an F16 cache; [] where it has no such case.
+--image: run as `COMMAND -m MODEL --mmproj FILE -w WIDTH -h HEIGHT -t THREADS -s SAMPLES` it prints a JSON array of
+    seconds, one a sample, for encoding one picture after it was decoded and scaled.
 --model-bench: run as `COMMAND -m MODEL -p P -n N -t THREADS -d DEPTH -o json` it prints what llama-bench prints: an array
     with n_prompt, n_gen and avg_ts (tokens a second).
 A round measures every engine once on every case; a ratio is the median over the rounds of qwen3vl against the fastest
@@ -44,7 +47,7 @@ def output_of(command):
 
 def own_rows(options, *arguments):
     # Without peaks: samples follow each other as those of the others do, caches warm.
-    command = [options.qwen3vl, "bench", *map(str, arguments), "--isa", "avx2", "--no-peaks", "--format", "json"]
+    command = [options.qwen3vl, "bench", *map(str, arguments), "--isa", options.isa, "--no-peaks", "--format", "json"]
     return output_of(command)["rows"]
 
 
@@ -58,8 +61,21 @@ def attention_round(options, case):
                    "tiled", "--threads", threads, "--samples", samples)[0]
     result = {"qwen3vl": row["seconds"]["median"]}
     for name, command in options.attention:
+        times = output_of(command + [str(n) for n in (*heads, queries, keys, causal, threads, samples)])
+        if times:
+            result[name] = statistics.median(times)
+    return result
+
+
+def image_round(options, width, height):
+    """Seconds by engine for one picture."""
+    rows = own_rows(options, "image", "-m", options.model[0], "--mmproj", options.mmproj, "--sizes", f"{width}x{height}",
+                    "--counts", 1, "--threads", options.threads, "--samples", 1)
+    result = {"qwen3vl": next(row["seconds"]["median"] for row in rows if row["layer"] == "image.encode")}
+    for name, command in options.image:
         result[name] = statistics.median(output_of(
-            command + [str(n) for n in (*heads, queries, keys, causal, threads, samples)]))
+            command + ["-m", options.model[0], "--mmproj", options.mmproj, "-w", str(width), "-h", str(height),
+                       "-t", str(options.threads), "-s", "1"]))
     return result
 
 
@@ -81,6 +97,10 @@ def cases(options):
     for case in ATTENTION if options.attention else []:
         text = {"what": f"attention, {case[0]}", "unit": "s", "threads": case[-1] or options.threads}
         yield [text], lambda case=case: [attention_round(options, case)]
+    if options.image:
+        text = {"what": f"{pathlib.Path(options.mmproj).stem}, picture of 1024 x 1024", "unit": "s",
+                "threads": options.threads}
+        yield [text], lambda: [image_round(options, 1024, 1024)]
     for model in options.model if options.model_bench else []:
         for depth in options.depths:
             texts = [{"what": f"{pathlib.Path(model).stem}, {what} at depth {depth}", "unit": "tokens/s",
@@ -100,18 +120,23 @@ def main():
     parser.add_argument("--qwen3vl", required=True)
     parser.add_argument("--attention", action="append", type=named_command, default=[], metavar="NAME=COMMAND")
     parser.add_argument("--model-bench", action="append", type=named_command, default=[], metavar="NAME=COMMAND")
+    parser.add_argument("--image", action="append", type=named_command, default=[], metavar="NAME=COMMAND")
     parser.add_argument("-m", "--model", action="append", default=[])
+    parser.add_argument("--mmproj", help="vision tower for --image, with the first model")
+    parser.add_argument("--isa", default="avx2", help="of qwen3vl; default %(default)s")
     parser.add_argument("--depths", type=lambda text: [int(d) for d in text.split(",")], default=[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     options = parser.parse_args()
+    if options.image and not (options.mmproj and options.model):
+        parser.error("--image wants --mmproj and --model")
     environment = own_rows(options, "layer", "--preset", "qwen3vl-2b.text", "--kind", "rope", "--samples", 1)[0]["environment"]
     with options.out.open("a", encoding="utf-8") as out:
         for texts, measure in cases(options):
             rounds = [measure() for _ in range(options.rounds)]
             for i, text in enumerate(texts):
-                row = text | {"environment": environment, "rounds": [r[i] for r in rounds]}
+                row = text | {"isa": options.isa, "environment": environment, "rounds": [r[i] for r in rounds]}
                 out.write(json.dumps(row) + "\n")
                 out.flush()
                 print(f"{text['what']}: {row['rounds']}", file=sys.stderr)

@@ -156,14 +156,15 @@ def peers_table(path):
     lines = ["| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
     for row in rows:
         form = seconds if row["unit"] == "s" else lambda value: f"{number(value)} t/s"
-        cells = [row["what"], str(row["threads"])]
+        isa = row.get("isa", "avx2")
+        cells = [row["what"] + (f", {isa}" if isa != "avx2" else ""), str(row["threads"])]
         for engine in engines:
             values = [speeds[engine] for speeds in row["rounds"] if engine in speeds]
             cells.append(form(statistics.median(values)) if values else MISSING)
         lines.append("| " + " | ".join([*cells, f"{advantage(row):.2f} x"]) + " |")
     e = rows[0]["environment"]
     counts = sorted({len(row["rounds"]) for row in rows})
-    return [f"{e['cpu']}, {e['physical_cores']} cores, AVX2 only; qwen3vl {e['version']}. Median of "
+    return [f"{e['cpu']}, {e['physical_cores']} cores, AVX2 only unless a row names more; qwen3vl {e['version']}. Median of "
             f"{' or '.join(map(str, counts))} rounds, all engines in turn.", ""] + lines
 
 

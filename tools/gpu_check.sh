@@ -43,7 +43,7 @@ printf '%s\n' "$devices"
 
 say "Build"
 cmake --preset release -B build/gpu -D QWEN3VL_BUILD_TESTS=ON -D QWEN3VL_CUDA=ON | grep 'GPU code'
-cmake --build build/gpu --parallel "$(nproc)" --target cuda_device_test gpu_bench >"$scratch/build" ||
+cmake --build build/gpu --parallel "$(nproc)" --target cuda_device_test gpu_layers_test gpu_bench >"$scratch/build" ||
   { cat "$scratch/build" >&2; exit 1; }
 
 failed=0
@@ -60,12 +60,19 @@ say "Every case on the device"
 $test --gtest_brief=1 || code=$?
 [ $code -eq 3 ] && exit 3
 [ $code -eq 0 ] || failed=1
+# Decoder layers and vision towers beside the CPU's, in every weight format, and a recorded model.
+layers() {
+  QWEN3VL_FAKE_CUDA=$driver "$@" build/gpu/tests/qwen3vl/cuda/gpu_layers_test --gtest_brief=1 \
+    --gtest_filter='*DeviceDecoderTest*:*DeviceVisionTest*:*GpuVisionGoldenTest*:*AllLayersOnTheGpuGiveTheRecordedNumbers'
+}
+step "Layers and vision towers on the device" layers
 
 if sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null); then
   small='*/CausalMainShape:*/VisionHead72:*/Keys129Causal:*/Segments:*/LengthsOverTiles:*/DecodeGroup8:*/DecodeBatch'
   for tool in memcheck racecheck synccheck initcheck; do
     step "compute-sanitizer $tool" "$sanitizer" --tool $tool --error-exitcode 1 $test --gtest_brief=1 --gtest_filter="$small"
   done
+  step "compute-sanitizer memcheck, layers and vision towers" layers "$sanitizer" --tool memcheck --error-exitcode 1
 else
   say "compute-sanitizer: not installed, not run"
 fi

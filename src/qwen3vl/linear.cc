@@ -22,7 +22,7 @@ constexpr size_t kGroupMultiple = 84;
 constexpr size_t kMaxPackedRows = 7 * kGroupMultiple;
 // Weight rows of a tiled task: its panels take half of the second-level cache, activations have the rest.
 constexpr size_t kMaxTaskPanels = 16;
-constexpr size_t kTasksPerThread = 8;
+constexpr size_t kTasksPerThread = 16;
 // Bytes of weights that a streaming task reads at least.
 constexpr size_t kMinStreamBytes = 64 * 1024;
 

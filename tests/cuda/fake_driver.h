@@ -28,10 +28,10 @@ class FakeCuda {
   }
 };
 
-// The stand-in driver library; QWEN3VL_FAKE_CUDA in the environment names another.
-inline std::string FakeDriver() {
-  const char* other = std::getenv("QWEN3VL_FAKE_CUDA");
-  return other ? other : QWEN3VL_FAKE_CUDA;
-}
+// Whether tests run on the stand-in, and not on the library that QWEN3VL_FAKE_CUDA in the environment names:
+// another build of the stand-in, or NVIDIA's driver (tools/gpu_check.sh).
+inline bool OnStandIn() { return !std::getenv("QWEN3VL_FAKE_CUDA"); }
+
+inline std::string FakeDriver() { return OnStandIn() ? QWEN3VL_FAKE_CUDA : std::getenv("QWEN3VL_FAKE_CUDA"); }
 
 }  // namespace qwen3vl::test

@@ -28,6 +28,9 @@ std::vector<AttentionCase> KernelCases() {
   cases.push_back({"DecodeGroup8", {1, 1, 400, 16, 2, 128}, true});
   cases.push_back({"DecodeBatch", {2, 1, 260, 4, 2, 72}, true});
   cases.push_back({"DecodeTwoTokens", {1, 2, 300, 8, 2, 80}, true});
+  // Heads that share nothing: the rows of a block are tokens, which see different keys.
+  cases.push_back(
+      {.name = "DecodeTokensWindow", .shape = {1, 2, 300, 4, 4, 64}, .causal = true, .window = 130});
   cases.push_back({.name = "DecodeWindow", .shape = {1, 1, 700, 4, 1, 64}, .causal = true, .window = 130});
 #if defined(__SANITIZE_THREAD__)
   // There a fiber costs as much as a thread; the smaller cases reach every barrier and shuffle as well.

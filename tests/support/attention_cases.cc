@@ -59,6 +59,8 @@ std::vector<AttentionCase> MakeCases() {
       {.name = "ScoresNear90", .shape = {1, 20, 40, 4, 2, 64}, .causal = true, .amplitude = 5.8f});
   cases.push_back({.name = "ScoresAllAlike", .shape = {1, 5, 300, 2, 1, 32}, .amplitude = 0});
   cases.push_back({.name = "OwnScale", .shape = {1, 17, 33, 2, 1, 32}, .scale = 0.5f});
+  cases.push_back({.name = "NegativeScale", .shape = {1, 17, 33, 2, 1, 32}, .causal = true, .scale = -0.5f});
+  cases.push_back({.name = "DecodeNegativeScale", .shape = {1, 1, 70, 4, 2, 64}, .scale = -0.25f});
   return cases;
 }
 

@@ -23,7 +23,6 @@ namespace {
 using attention::GpuScores;
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kHeads = 32, kKvHeads = 8, kHeadDim = 128;  // of a text layer of Qwen3-VL-4B
 constexpr int kNoDevice = 3, kSamples = 7;
 
 double Median(std::vector<double> values) {
@@ -31,36 +30,45 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
+enum class Problem { kPrompt, kToken, kPicture };
+
 struct BenchRow {
   const char* what;
+  Problem problem;
+  size_t n_heads, n_kv_heads, head_dim;
   hw::Format format;
   GpuScores scores;
-  bool decode;
+
+  size_t q_len(size_t length) const { return problem == Problem::kToken ? 1 : length; }
 };
 
+// A text layer of Qwen3-VL-4B, and blocks of the vision towers of the 2B/4B and of the 8B model.
 constexpr BenchRow kRows[] = {
-    {"prompt", hw::Format::kF16, GpuScores::kF32, false},
-    {"prompt", hw::Format::kF16, GpuScores::kInt8, false},
-    {"prompt", hw::Format::kQ8_0, GpuScores::kF32, false},
-    {"prompt", hw::Format::kQ8_0, GpuScores::kInt8, false},
-    {"one token", hw::Format::kF16, GpuScores::kF32, true},
-    {"one token", hw::Format::kQ8_0, GpuScores::kF32, true},
-    {"one token", hw::Format::kQ8_0, GpuScores::kInt8, true},
+    {"prompt, 32/8 x 128", Problem::kPrompt, 32, 8, 128, hw::Format::kF16, GpuScores::kF32},
+    {"prompt, 32/8 x 128", Problem::kPrompt, 32, 8, 128, hw::Format::kF16, GpuScores::kInt8},
+    {"prompt, 32/8 x 128", Problem::kPrompt, 32, 8, 128, hw::Format::kQ8_0, GpuScores::kF32},
+    {"prompt, 32/8 x 128", Problem::kPrompt, 32, 8, 128, hw::Format::kQ8_0, GpuScores::kInt8},
+    {"one token, 32/8 x 128", Problem::kToken, 32, 8, 128, hw::Format::kF16, GpuScores::kF32},
+    {"one token, 32/8 x 128", Problem::kToken, 32, 8, 128, hw::Format::kQ8_0, GpuScores::kF32},
+    {"one token, 32/8 x 128", Problem::kToken, 32, 8, 128, hw::Format::kQ8_0, GpuScores::kInt8},
+    {"picture, 16/16 x 64", Problem::kPicture, 16, 16, 64, hw::Format::kF32, GpuScores::kF32},
+    {"picture, 16/16 x 64", Problem::kPicture, 16, 16, 64, hw::Format::kF32, GpuScores::kInt8},
+    {"picture, 16/16 x 72", Problem::kPicture, 16, 16, 72, hw::Format::kF32, GpuScores::kF32},
 };
 
 // q, k and v of one row of the table, all tokens, and the reference of its last token.
 class BenchCase {
  public:
   BenchCase(const BenchRow& row, size_t length)
-      : prompt_{.name = "",
-                .shape = {1, row.decode ? 1 : length, length, kHeads, kKvHeads, kHeadDim},
-                .causal = true},
-        last_{.name = "", .shape = {1, 1, length, kHeads, kKvHeads, kHeadDim}, .causal = true},
-        tensors_(prompt_) {
-    const size_t kv_row = kKvHeads * kHeadDim;
+      : all_{.name = "",
+             .shape = {1, row.q_len(length), length, row.n_heads, row.n_kv_heads, row.head_dim},
+             .causal = row.problem != Problem::kPicture},
+        last_{.name = "", .shape = {1, 1, length, row.n_heads, row.n_kv_heads, row.head_dim}, .causal = true},
+        tensors_(all_) {
+    const size_t kv_row = row.n_kv_heads * row.head_dim;
     cache_.emplace(attention::KvCacheShape{.n_layers = 1,
-                                           .n_kv_heads = kKvHeads,
-                                           .head_dim = kHeadDim,
+                                           .n_kv_heads = row.n_kv_heads,
+                                           .head_dim = row.head_dim,
                                            .capacity = length,
                                            .format = row.format});
     cache_->Append(0, {tensors_.k.data(), length, kv_row}, {tensors_.v.data(), length, kv_row});
@@ -75,14 +83,14 @@ class BenchCase {
   // Of the last token, against float64 on keys and values that were not rounded.
   double Error(const std::vector<float>& out) const {
     test::AttentionTensors one(last_);
-    constexpr size_t kRow = kHeads * kHeadDim;
-    one.q.assign(tensors_.q.end() - kRow, tensors_.q.end());
+    const size_t row = one.q.size();
+    one.q.assign(tensors_.q.end() - row, tensors_.q.end());
     const test::AttentionReference ref = Reference(one, tensors_.k, tensors_.v);
-    return test::RelativeError(std::span(out).last(kRow), ref.out);
+    return test::RelativeError(std::span(out).last(row), ref.out);
   }
 
  private:
-  test::AttentionCase prompt_, last_;
+  test::AttentionCase all_, last_;
   test::AttentionTensors tensors_;
   std::optional<attention::KvCache> cache_;
 };
@@ -98,7 +106,8 @@ Measured Measure(const hw::CudaDevice& device, std::span<const hw::DeviceCode> c
   // One token's keys and values could stay in a cache of the device: 512 MiB of copies cannot.
   const size_t bytes = test::GpuBytes(in, device.info().multiprocessors);
   const size_t room = std::min<size_t>(size_t{1} << 29, device.info().memory_total_bytes / 4);
-  const test::GpuAttention attention(device, code, in, row.scores, row.decode ? room / bytes + 1 : 1);
+  const test::GpuAttention attention(device, code, in, row.scores,
+                                     row.problem == Problem::kToken ? room / bytes + 1 : 1);
   const auto run = [&](size_t times) {
     const auto start = Clock::now();
     attention.Run(times);
@@ -113,11 +122,13 @@ Measured Measure(const hw::CudaDevice& device, std::span<const hw::DeviceCode> c
     seconds.push_back(run(times));
   }
   // As `qwen3vl bench` counts: 4 * head_dim for each key that a row sees; q, out, keys and values once.
-  const double n = static_cast<double>(length), rows = row.decode ? 1 : n;
-  const double seen = row.decode ? n : n * (n + 1) / 2;
-  const double kv_row_bytes = static_cast<double>(hw::RowBytes(row.format, kHeadDim)) * kKvHeads * 2;
-  const double flop = 4.0 * kHeadDim * kHeads * seen;
-  const double moved = n * kv_row_bytes + rows * kHeads * kHeadDim * 2 * sizeof(float);
+  const double n = static_cast<double>(length), rows = static_cast<double>(row.q_len(length));
+  const double seen = row.problem == Problem::kPrompt ? n * (n + 1) / 2 : n * rows;
+  const double q_row = static_cast<double>(row.n_heads * row.head_dim);
+  const double kv_row_bytes =
+      static_cast<double>(hw::RowBytes(row.format, row.head_dim) * row.n_kv_heads * 2);
+  const double flop = 4.0 * q_row * seen;
+  const double moved = n * kv_row_bytes + rows * q_row * 2 * sizeof(float);
   const double median = Median(seconds);
   return {median,
           flop / median * 1e-9,
@@ -151,10 +162,8 @@ int Run(size_t length) {
   std::printf("%s, compute capability %d.%d, %zu multiprocessors, %zu MiB; device code: %s.\n",
               gpu.name.c_str(), gpu.compute_major, gpu.compute_minor, gpu.multiprocessors,
               gpu.memory_total_bytes >> 20, std::string(attention::DescribeDeviceCode()).c_str());
-  std::printf(
-      "fp32 multiply-adds %.0f GFLOP/s, reading %.1f GB/s; %zu query heads on %zu of %zu, %zu keys, "
-      "causal.\n\n",
-      peaks.FmaGflops(), peaks.ReadGbs(), kHeads, kKvHeads, kHeadDim, length);
+  std::printf("fp32 multiply-adds %.0f GFLOP/s, reading %.1f GB/s; %zu keys.\n\n", peaks.FmaGflops(),
+              peaks.ReadGbs(), length);
   std::puts(
       "| code | problem | K, V | scores | ms | GFLOP/s | of FMA peak | GB/s | of read peak | over f32 | "
       "error |");

@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "cuda/fake_driver.h"
-#include "cuda/stand_in_code.h"
+#include "qwen3vl/cuda/driver_code.h"
 #include "qwen3vl/cuda/quantized_weight.h"
 #include "qwen3vl/decoder_layer.h"
 #include "support/near.h"
@@ -71,9 +71,8 @@ class Decoder {
 
   std::unique_ptr<DeviceDecoder> OnGpu(size_t max_rows) const {
     const auto device = std::make_shared<const hw::CudaDevice>(test::FakeDriver());
-    const GpuCode code{test::StandInDeviceCode(), test::StandInDeviceCode()};
-    return std::make_unique<DeviceDecoder>(device, code, config_, weights_, LayerRange{0, kLayers}, kv_,
-                                           max_rows);
+    return std::make_unique<DeviceDecoder>(device, test::CodeForDriver(), config_, weights_,
+                                           LayerRange{0, kLayers}, kv_, max_rows);
   }
 
   rope::RopeTable Rope(size_t first, size_t n) const {
@@ -149,6 +148,10 @@ VisualFeatures MakeFeatures() {
 
 class DeviceDecoderTest : public testing::TestWithParam<DecoderCase> {
  protected:
+  void SetUp() override {
+    if (test::CodeForDriver().layers.empty()) GTEST_SKIP() << "no device code in this build";
+  }
+
   struct Side {
     explicit Side(const Decoder& decoder) : cache(decoder.kv()) {}
     KvCache cache;

@@ -8,7 +8,7 @@
 #include <cmath>
 
 #include "cuda/fake_driver.h"
-#include "cuda/stand_in_code.h"
+#include "qwen3vl/cuda/driver_code.h"
 #include "qwen3vl/cuda/quantized_weight.h"
 #include "support/expect_error.h"
 #include "support/near.h"
@@ -75,8 +75,7 @@ class Tower {
 
   std::unique_ptr<DeviceVision> OnGpu(size_t max_patches) const {
     const auto device = std::make_shared<const hw::CudaDevice>(test::FakeDriver());
-    const GpuCode code{test::StandInDeviceCode(), test::StandInDeviceCode()};
-    return std::make_unique<DeviceVision>(device, code, config_, weights_, max_patches);
+    return std::make_unique<DeviceVision>(device, test::CodeForDriver(), config_, weights_, max_patches);
   }
 
  private:
@@ -127,6 +126,10 @@ class Unguarded : public GpuTower {
 
 class DeviceVisionTest : public testing::TestWithParam<TowerCase> {
  protected:
+  void SetUp() override {
+    if (test::CodeForDriver().layers.empty()) GTEST_SKIP() << "no device code in this build";
+  }
+
   VisualFeatures Encode(Runtime& runtime, bool on_gpu) {
     VisionModel model(tower_.config(), tower_.weights());
     if (on_gpu) model.UseGpu(std::make_unique<Unguarded>(tower_.OnGpu(GetParam().max_patches)));

@@ -36,7 +36,7 @@ TEST_F(GpuLayersTest, AllLayersOnTheGpuGiveTheRecordedNumbers) {
   SessionOptions options = Options(2);
   options.trace = test::CollectInto(run);
   Session session(TinyModel(), options);
-  EXPECT_THAT(session.gpu_report(), HasSubstr("2 of 2 layers on NVIDIA GeForce GTX 1050"));
+  EXPECT_THAT(session.gpu_report(), HasSubstr("2 of 2 layers on NVIDIA "));
   EXPECT_EQ(Run(session, c, 2).ids, Greedy(c, 2));
   for (const char* name : {"text.final_norm", "logits"}) {
     const std::vector<float> wanted = golden[name].Floats();

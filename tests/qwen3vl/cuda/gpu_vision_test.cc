@@ -56,7 +56,7 @@ TEST_P(GpuVisionGoldenTest, GivesTheRecordedNumbers) {
   options.context = 256;
   options.trace = test::CollectInto(run);
   Session session(TinyModel(), options);
-  EXPECT_THAT(session.gpu_report(), HasSubstr("the vision tower on NVIDIA GeForce GTX 1050"));
+  EXPECT_THAT(session.gpu_report(), HasSubstr("the vision tower on NVIDIA "));
   EXPECT_EQ(Run(session, c, 2).ids, Greedy(c, 2));
   size_t compared = 0;
   for (const auto& [name, wanted] : golden.tensors()) {
