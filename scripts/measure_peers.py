@@ -136,6 +136,8 @@ def main():
         for texts, measure in cases(options):
             rounds = [measure() for _ in range(options.rounds)]
             for i, text in enumerate(texts):
+                if len(rounds[0][i]) == 1:
+                    continue  # nobody to compare with
                 row = text | {"isa": options.isa, "environment": environment, "rounds": [r[i] for r in rounds]}
                 out.write(json.dumps(row) + "\n")
                 out.flush()

@@ -23,13 +23,12 @@ QWEN3VL_DEVICE unsigned Codes4(float a, float b, float c, float d, float inverse
   return Code(a, inverse) | Code(b, inverse) << 8 | Code(c, inverse) << 16 | Code(d, inverse) << 24;
 }
 
-// Rounds a block that four neighbouring lanes hold, 8 columns each; all lanes of the warp must call. Where
-// `exists` is false the lane has no columns, and its codes mean nothing.
-QWEN3VL_DEVICE Codes8 Quantize(const Float8& x, bool exists) {
+// Rounds a block that four neighbouring lanes hold, 8 columns each; all lanes of the warp must call. A lane
+// that has no columns brings those of another lane of its block, and its codes mean nothing.
+QWEN3VL_DEVICE Codes8 Quantize(const Float8& x) {
   float largest = 0;
   QWEN3VL_UNROLL
   for (int i = 0; i < 8; ++i) largest = Max(largest, Max(x.v[i], -x.v[i]));
-  largest = Select(exists, largest, 0.0f);
   largest = Max(largest, ShuffleXor(largest, 1));
   largest = Max(largest, ShuffleXor(largest, 2));
   const float inverse = largest > kSmallest ? 127.0f / largest : 0.0f;
@@ -44,8 +43,7 @@ QWEN3VL_DEVICE Codes8 LoadCodes(const KvRows<kDim, kFormat>& rows, unsigned row,
   if constexpr (kFormat == KvFormat::kQ8_0) {
     return rows.Codes(row, unit);
   } else {
-    const bool exists = unit < kDim / 8;
-    return Quantize(rows.Load(row, exists ? unit : kDim / 8 - 1), exists);
+    return Quantize(rows.Load(row, unit < kDim / 8 ? unit : kDim / 8 - 1));
   }
 }
 

@@ -187,7 +187,7 @@ QWEN3VL_DEVICE void Decode(const AttentionParams& p) {
   Codes8 q_codes[S::kRows];
   if constexpr (kCodes) {
     QWEN3VL_UNROLL
-    for (int i = 0; i < S::kRows; ++i) q_codes[i] = Quantize(rows.q[i], true);
+    for (int i = 0; i < S::kRows; ++i) q_codes[i] = Quantize(rows.q[i]);
   }
 
   const unsigned split_begin = split * p.split_rows;

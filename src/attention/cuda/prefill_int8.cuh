@@ -51,7 +51,7 @@ class Int8Scores {
       const float sign = p.q_sign;
       const Float8 x = {
           {a.x * sign, a.y * sign, a.z * sign, a.w * sign, b.x * sign, b.y * sign, b.z * sign, b.w * sign}};
-      const Codes8 c = Quantize(x, exists);
+      const Codes8 c = Quantize(x);
       if (exists) *reinterpret_cast<Word2*>(&shared.q[row * kQPitch + unit * 2]) = c.codes;
       if (unit % 4 == 0) shared.q_scales[unit / 4 * S::kRows + row] = c.scale;
     }
