@@ -44,33 +44,32 @@ GpuDecision DecideGpuLayers(const GpuOffer& o) {
   else if (o.fitting < wanted)
     short_of = "no more fit in the " + Mebibytes(o.free_bytes) + " that are free";
   const std::string all_on_cpu = "all layers on the CPU: ";
-  if (n == 0) return {0, all_on_cpu + o.device + " can take none, " + (o.able == 0 ? o.unable : short_of)};
+  if (n == 0)
+    return {0, all_on_cpu + o.device + " can take none, " + (o.able == 0 ? o.unable : short_of), {}};
   if (automatic && o.times) {
     const LayerTimes& t = *o.times;
     const bool faster = Cost(t.gpu_prompt_s, t.gpu_token_s, t.prompt_tokens) <
                         Cost(t.cpu_prompt_s, t.cpu_token_s, t.prompt_tokens);
-    if (!faster) return {0, all_on_cpu + Compare(t, false) + " (" + o.device + ")"};
+    if (!faster) return {0, all_on_cpu + Compare(t, false) + " (" + o.device + ")", {}};
   }
   std::string report = std::to_string(n) + " of " + std::to_string(o.n_layers) + " layers on " + o.device;
   if (automatic && o.times) report += ": " + Compare(*o.times, true);
-  if (!short_of.empty()) report += "; " + short_of;
-  return {n, report};
+  return {n, report, short_of};
 }
 
-TowerDecision DecideGpuTower(const TowerOffer& o) {
-  const std::string on_cpu = "the vision tower on the CPU: ";
+PartDecision DecideGpuPart(const PartOffer& o) {
+  const std::string on_cpu = o.part + " on the CPU: ";
   if (!o.unable.empty()) return {false, on_cpu + o.device + " cannot run it, " + o.unable};
   if (o.bytes > o.usable_bytes)
     return {false, on_cpu + "its " + Mebibytes(o.bytes) + " do not fit in the " + Mebibytes(o.usable_bytes) +
                        " that " + o.device + " has left"};
-  std::string report = "the vision tower on " + o.device;
+  std::string report = o.part + " on " + o.device;
   if (o.times) {
-    const bool faster = o.times->gpu_s < o.times->cpu_s;
-    const std::string gpu = Milliseconds(o.times->gpu_s), cpu = Milliseconds(o.times->cpu_s);
-    const std::string patches = " for " + std::to_string(o.times->patches) + " patches";
-    if (!faster)
-      return {false, on_cpu + "a block takes " + cpu + " there and " + gpu + " on " + o.device + patches};
-    report += ": a block takes " + gpu + " there and " + cpu + " on the CPU" + patches;
+    const PartTimes& t = *o.times;
+    const std::string gpu = Milliseconds(t.gpu_s), cpu = Milliseconds(t.cpu_s), takes = t.piece + " takes ";
+    if (t.gpu_s >= t.cpu_s)
+      return {false, on_cpu + takes + cpu + " there and " + gpu + " on " + o.device + " for " + t.work};
+    report += ": " + takes + gpu + " there and " + cpu + " on the CPU for " + t.work;
   }
   return {true, report};
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a GPU gets, decoder layers and the vision tower: pure functions of what was asked, what fits, and what
-// one layer or block took here and there.
+// What a GPU gets, decoder layers, the output matrix and the vision tower: pure functions of what was asked,
+// what fits, and what one layer or block took here and there.
 #pragma once
 
 #include <cstddef>
@@ -28,31 +28,35 @@ struct GpuOffer {
 };
 
 struct GpuDecision {
-  size_t n_layers = 0;  // the last ones; 0: all on the CPU
-  std::string report;   // one line: what and why
+  size_t n_layers = 0;   // the last ones; 0: all on the CPU
+  std::string report;    // one line: what and why
+  std::string short_of;  // why no more of them; empty: as many as wanted
 };
 
 GpuDecision DecideGpuLayers(const GpuOffer& offer);
 
-// One block of the tower, in seconds.
-struct BlockTimes {
+// A piece of work of one part of a model on the processor and on the GPU, in seconds.
+struct PartTimes {
   double cpu_s = 0, gpu_s = 0;
-  size_t patches = 0;
+  std::string piece;  // "a block"
+  std::string work;   // "256 patches"
 };
 
-struct TowerOffer {
+// The vision tower, or the output matrix.
+struct PartOffer {
+  std::string part;  // "the vision tower"
   std::string device;
   std::string unable;  // why the kernels cannot run it; empty: they can
   size_t bytes = 0;    // that it takes
   size_t usable_bytes = 0;
-  std::optional<BlockTimes> times;  // measured where nobody insists
+  std::optional<PartTimes> times;  // measured where nobody insists
 };
 
-struct TowerDecision {
+struct PartDecision {
   bool take = false;
   std::string report;  // one line: what and why
 };
 
-TowerDecision DecideGpuTower(const TowerOffer& offer);
+PartDecision DecideGpuPart(const PartOffer& offer);
 
 }  // namespace qwen3vl

@@ -33,8 +33,8 @@ struct LayersStep {
   size_t n_deepstack = 0;  // first layers of the model after which features are added
 };
 
-// Layers first() .. end() - 1 of a decoder on a GPU, with their keys and values. New keys and values also go
-// to the cache in main memory, so that nothing is lost with the device.
+// Layers first() .. end() - 1 of a decoder on a GPU, with their keys and values, and perhaps the output
+// matrix. New keys and values also go to the cache in main memory, so that nothing is lost with the device.
 class GpuLayers {
  public:
   virtual ~GpuLayers() = default;
@@ -43,6 +43,9 @@ class GpuLayers {
   // Runs the layers from `begin` to `end`. False when the device cannot go on: step and cache are as before,
   // the cause has been reported, and no later call will try. Throws CancelledSignal when cancelled.
   virtual bool Run(const LayersStep& step, size_t begin, size_t end, Runtime& runtime) = 0;
+  // logits [n, vocab_size] of the normed hidden states x [n, dim]. False when the output matrix is not there,
+  // or when the device cannot go on, as Run.
+  virtual bool Logits(hw::MatrixView<const float> x, hw::MatrixView<float> logits, Runtime& runtime) = 0;
 };
 
 struct GpuChoice {

@@ -37,6 +37,12 @@ bool IsOfTower(std::string_view name) {
          begins("model.visual.deepstack_merger_list.");
 }
 
+// Of the matrix that logits are made with.
+bool IsOutput(std::string_view name, bool tied) {
+  return tied ? name == "token_embd.weight" || name.ends_with("embed_tokens.weight")
+              : name == "output.weight" || name == "lm_head.weight";
+}
+
 // Whether the vision tower may come to lie on a GPU.
 bool MayUseGpu(const SessionOptions& o) {
   return o.gpu_vision == GpuVision::kOn ||
@@ -140,7 +146,8 @@ size_t EstimateGpuMemory(const ModelConfig& config, std::span<const TensorEntry>
   }
   for (const TensorEntry& e : tensors) {
     const std::optional<size_t> layer = TextLayerOf(e.name);
-    if (layer ? *layer >= t.n_layers - n : tower && IsOfTower(e.name))
+    if (layer ? *layer >= t.n_layers - n
+              : (tower && IsOfTower(e.name)) || (n == t.n_layers && IsOutput(e.name, t.tied_embeddings)))
       bytes = hw::CheckedAdd(bytes, e.bytes, kGpuMemory);
   }
   return bytes;

@@ -19,9 +19,9 @@ size_t ContextOf(const ModelConfig& config, const SessionOptions& options);
 MemoryNeed EstimateMemory(const ModelConfig& config, size_t weight_bytes, const SessionOptions& options,
                           size_t picture_width, size_t picture_height);
 
-// Bytes that the layers of `options.gpu_layers` take on a GPU (their weights, their keys and values, and the
-// activations of a chunk), and the vision tower where it may go there (its weights, and the activations of
-// the picture or of what it has room for from the start).
+// Bytes that the layers of `options.gpu_layers` take on a GPU (their weights, their keys and values, the
+// activations of a chunk, and the output matrix where all layers are there), and the vision tower where it
+// may go there (its weights, and the activations of the picture or of what it has room for from the start).
 size_t EstimateGpuMemory(const ModelConfig& config, std::span<const TensorEntry> tensors,
                          const SessionOptions& options, size_t picture_width, size_t picture_height);
 

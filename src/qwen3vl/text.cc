@@ -87,6 +87,7 @@ std::span<const float> TextModel::Forward(const TextChunk& chunk, attention::KvC
   logits_.Reserve(hw::CheckedMul(last.rows, config_.vocab_size, "logits"));
   const View logits(logits_.data(), last.rows, config_.vocab_size);
   runtime.Timed("logits", "", [&] {
+    if (gpu_ && gpu_->Logits(last, logits, runtime)) return;
     Linear(weights_.output, last, logits, {.precision = runtime.precision}, runtime.threads);
   });
   runtime.Trace("logits", {logits.rows, config_.vocab_size}, logits.data);

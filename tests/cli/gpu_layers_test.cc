@@ -105,6 +105,8 @@ TEST(GpuLayers, CountInTheMemoryThatInspectShows) {
   const size_t layer = (2 * 1024 * 256 + 5 * 256 * 256) * 2 + 2 * 1024 * 256 * 2;
   EXPECT_EQ(bytes("0"), 0u);
   EXPECT_NEAR(static_cast<double>(bytes("2") - bytes("1")), layer, layer * 0.01);
+  const size_t output = 1024 * 256 * 2;  // follows the last layer
+  EXPECT_NEAR(static_cast<double>(bytes("4") - bytes("3")), layer + output, layer * 0.01);
   EXPECT_GT(bytes("auto"), bytes("4"));  // by the vision tower
 }
 

@@ -6,7 +6,8 @@
 // memory for a module), "memory" (none for data), "upload", "download", "launch", "launch_memory" (no
 // memory to launch with), "run" (the kernel starts and does not end well). FAKE_CUDA_ORDER ("reverse",
 // "shuffled"): in which order the emulated threads run. FAKE_CUDA_EXECUTE=ptx: what runs is the module's
-// text, on the PTX interpreter. FAKE_CUDA_FREE_MIB: free memory, 2 GiB if not set.
+// text, on the PTX interpreter. FAKE_CUDA_FREE_MIB: memory that is free before anything is taken, 2 GiB if
+// not set.
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -148,6 +149,7 @@ FAKE_CUDA_EXPORT int cuMemGetInfo_v2(size_t* free_bytes, size_t* total_bytes) {
   *free_bytes = Fails("memory") ? 4096 : *total_bytes;
   if (const std::string_view mib = Setting("FAKE_CUDA_FREE_MIB"); !mib.empty())
     *free_bytes = std::stoul(std::string(mib)) << 20;
+  for (const auto& [address, bytes] : allocations) *free_bytes -= std::min(*free_bytes, bytes);
   return 0;
 }
 

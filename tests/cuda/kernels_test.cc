@@ -149,20 +149,32 @@ TEST(CudaKernels, InfinityInAHiddenValueGoesToTheCpu) {
   EXPECT_NE(r.outcome.sentence.find("not finite"), std::string::npos) << r.outcome.sentence;
 }
 
-TEST(CudaKernels, WhatHasNoCodeInt8ScoresLeaveToTheCpu) {
-  const AttentionCase c{.name = "", .shape = {1, 16, 16, 2, 2, 64}};
-  FakeCuda fake;
-  CudaAttention device(test::FakeDriver(), test::StandInDeviceCode());
-  for (const bool query : {true, false}) {
-    AttentionTensors t(c);
-    (query ? t.q : t.k)[70] = query ? NAN : INFINITY;
-    EXPECT_EQ(RunOnCuda(device, t.inputs()).outcome.cause, FallbackCause::kNone)
-        << "fp32 says it in the result";
-    const CudaResult r = RunOnCuda(device, t.inputs(), kInt8Scores);
-    EXPECT_EQ(r.outcome.cause, FallbackCause::kUnsupported);
-    EXPECT_NE(r.outcome.sentence.find(query ? "q holds" : "k holds"), std::string::npos)
-        << r.outcome.sentence;
-  }
+// A NaN in a q row spoils its own result, in a k row that of all who see it; 8 bits say so too.
+TEST(CudaKernels, NaNReachesTheResult) {
+  for (const size_t q_len : {size_t{16}, size_t{1}})  // prefill, decode
+    for (const bool query : {true, false})
+      for (const hw::Format format : {hw::Format::kF32, hw::Format::kQ8_0}) {
+        if (!query && format == hw::Format::kQ8_0) continue;  // it has no NaN
+        SCOPED_TRACE(testing::Message() << q_len << " " << hw::Name(format) << " " << query);
+        const AttentionCase c{.name = "", .shape = {1, q_len, 16, 2, 2, 64}, .causal = true};
+        AttentionTensors t(c);
+        std::vector<float>& spoilt = query ? t.q : t.k;
+        std::fill_n(spoilt.begin() + 64, 64, NAN);  // the second head of the first row
+        KvCache cache({.n_layers = 1, .n_kv_heads = 2, .head_dim = 64, .capacity = 16, .format = format});
+        cache.Append(0, {t.k.data(), 16, 128}, {t.v.data(), 16, 128});
+        Inputs in = t.inputs();
+        in.cache = &cache.layer(0);
+        FakeCuda fake;
+        CudaAttention device(test::FakeDriver(), test::StandInDeviceCode());
+        for (const Options& options : {Options{}, kInt8Scores}) {
+          const CudaResult r = RunOnCuda(device, in, options);
+          EXPECT_EQ(r.outcome.cause, FallbackCause::kNone) << r.outcome.sentence;
+          for (size_t row = 0; row < q_len; ++row) {
+            EXPECT_TRUE(std::isfinite(r.out[row * 128]));
+            EXPECT_EQ(std::isfinite(r.out[row * 128 + 64]), query && row > 0) << row;
+          }
+        }
+      }
 }
 
 }  // namespace

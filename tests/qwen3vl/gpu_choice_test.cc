@@ -32,8 +32,8 @@ TEST(DecideGpuLayers, NoMoreThanFitAndSaysSo) {
   GpuOffer offer = Offer(36);
   offer.fitting = 20;
   EXPECT_EQ(DecideGpuLayers(offer).n_layers, 20u);
-  EXPECT_THAT(DecideGpuLayers(offer).report,
-              HasSubstr("20 of 36 layers on GTX 1050; no more fit in the 1800 MiB that are free"));
+  EXPECT_EQ(DecideGpuLayers(offer).report, "20 of 36 layers on GTX 1050");
+  EXPECT_EQ(DecideGpuLayers(offer).short_of, "no more fit in the 1800 MiB that are free");
   offer.fitting = 0;
   EXPECT_EQ(DecideGpuLayers(offer).n_layers, 0u);
   EXPECT_THAT(DecideGpuLayers(offer).report, HasSubstr("GTX 1050 can take none, no more fit"));
@@ -44,7 +44,7 @@ TEST(DecideGpuLayers, NoMoreThanHaveKernels) {
   offer.able = 4;
   offer.unable = "q5_K weights";
   EXPECT_EQ(DecideGpuLayers(offer).n_layers, 4u);
-  EXPECT_THAT(DecideGpuLayers(offer).report, HasSubstr("the next has q5_K weights"));
+  EXPECT_EQ(DecideGpuLayers(offer).short_of, "the next has q5_K weights");
   offer.able = 0;
   EXPECT_EQ(DecideGpuLayers(offer).n_layers, 0u);
   EXPECT_THAT(DecideGpuLayers(offer).report, HasSubstr("can take none, q5_K weights"));
@@ -75,34 +75,43 @@ TEST(DecideGpuLayers, AnAskedNumberIsNotMeasured) {
   EXPECT_THAT(DecideGpuLayers(offer).report, Not(HasSubstr("takes")));
 }
 
-TowerOffer Tower() {
-  return {.device = "GTX 1050", .bytes = size_t{450} << 20, .usable_bytes = size_t{1800} << 20};
+PartOffer Tower() {
+  return {.part = "the vision tower",
+          .device = "GTX 1050",
+          .bytes = size_t{450} << 20,
+          .usable_bytes = size_t{1800} << 20};
 }
 
-TEST(DecideGpuTower, GoesThereUnmeasuredWhereItFits) {
-  EXPECT_TRUE(DecideGpuTower(Tower()).take);
-  EXPECT_EQ(DecideGpuTower(Tower()).report, "the vision tower on GTX 1050");
+TEST(DecideGpuPart, GoesThereUnmeasuredWhereItFits) {
+  EXPECT_TRUE(DecideGpuPart(Tower()).take);
+  EXPECT_EQ(DecideGpuPart(Tower()).report, "the vision tower on GTX 1050");
 }
 
-TEST(DecideGpuTower, StaysWhereItCannotRunOrDoesNotFit) {
-  TowerOffer offer = Tower();
+TEST(DecideGpuPart, StaysWhereItCannotRunOrDoesNotFit) {
+  PartOffer offer = Tower();
   offer.usable_bytes = size_t{300} << 20;
-  EXPECT_FALSE(DecideGpuTower(offer).take);
-  EXPECT_EQ(DecideGpuTower(offer).report,
+  EXPECT_FALSE(DecideGpuPart(offer).take);
+  EXPECT_EQ(DecideGpuPart(offer).report,
             "the vision tower on the CPU: its 450 MiB do not fit in the 300 MiB that GTX 1050 has left");
   offer.unable = "q5_K weights";
-  EXPECT_EQ(DecideGpuTower(offer).report,
-            "the vision tower on the CPU: GTX 1050 cannot run it, q5_K weights");
+  EXPECT_EQ(DecideGpuPart(offer).report, "the vision tower on the CPU: GTX 1050 cannot run it, q5_K weights");
 }
 
-TEST(DecideGpuTower, MeasuredItGoesWhereABlockIsFaster) {
-  TowerOffer offer = Tower();
-  offer.times = BlockTimes{.cpu_s = 60e-3, .gpu_s = 4e-3, .patches = 256};
-  EXPECT_EQ(DecideGpuTower(offer).report,
+TEST(DecideGpuPart, NamesWhatItIsAbout) {
+  PartOffer offer{.part = "the output matrix", .device = "GTX 1050"};
+  offer.times = PartTimes{.cpu_s = 15e-3, .gpu_s = 3e-3, .piece = "it", .work = "a token"};
+  EXPECT_EQ(DecideGpuPart(offer).report,
+            "the output matrix on GTX 1050: it takes 3 ms there and 15 ms on the CPU for a token");
+}
+
+TEST(DecideGpuPart, MeasuredItGoesWhereABlockIsFaster) {
+  PartOffer offer = Tower();
+  offer.times = PartTimes{.cpu_s = 60e-3, .gpu_s = 4e-3, .piece = "a block", .work = "256 patches"};
+  EXPECT_EQ(DecideGpuPart(offer).report,
             "the vision tower on GTX 1050: a block takes 4 ms there and 60 ms on the CPU for 256 patches");
   std::swap(offer.times->cpu_s, offer.times->gpu_s);
-  EXPECT_FALSE(DecideGpuTower(offer).take);
-  EXPECT_EQ(DecideGpuTower(offer).report,
+  EXPECT_FALSE(DecideGpuPart(offer).take);
+  EXPECT_EQ(DecideGpuPart(offer).report,
             "the vision tower on the CPU: a block takes 4 ms there and 60 ms on GTX 1050 for 256 patches");
 }
 

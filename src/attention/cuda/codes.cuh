@@ -24,13 +24,17 @@ QWEN3VL_DEVICE unsigned Codes4(float a, float b, float c, float d, float inverse
 }
 
 // Rounds a block that four neighbouring lanes hold, 8 columns each; all lanes of the warp must call. A lane
-// that has no columns brings those of another lane of its block, and its codes mean nothing.
+// that has no columns brings those of another lane of its block, and its codes mean nothing. Magnitudes are
+// compared as the whole numbers that their bits are, where infinity and NaN are above all others: the scale
+// is then neither finite, and what cannot be said in 8 bits reaches the result.
 QWEN3VL_DEVICE Codes8 Quantize(const Float8& x) {
-  float largest = 0;
+  const auto larger = [](unsigned a, unsigned b) { return a > b ? a : b; };
+  unsigned bits = 0;
   QWEN3VL_UNROLL
-  for (int i = 0; i < 8; ++i) largest = Max(largest, Max(x.v[i], -x.v[i]));
-  largest = Max(largest, ShuffleXor(largest, 1));
-  largest = Max(largest, ShuffleXor(largest, 2));
+  for (int i = 0; i < 8; ++i) bits = larger(bits, BitsOf(x.v[i]) & 0x7fffffff);
+  bits = larger(bits, BitsOf(ShuffleXor(FloatOf(bits), 1)));
+  bits = larger(bits, BitsOf(ShuffleXor(FloatOf(bits), 2)));
+  const float largest = FloatOf(bits);
   const float inverse = largest > kSmallest ? 127.0f / largest : 0.0f;
   return {{Codes4(x.v[0], x.v[1], x.v[2], x.v[3], inverse), Codes4(x.v[4], x.v[5], x.v[6], x.v[7], inverse)},
           largest * (1.0f / 127.0f)};

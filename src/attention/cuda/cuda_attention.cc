@@ -57,11 +57,8 @@ PathOutcome CudaAttention::Run(const Inputs& in, const Outputs& out, const Optio
   const hw::Threads threads{options.plan.threads, nullptr};
   upload_.Reserve(layout.upload_bytes);
   download_.Reserve(layout.download_bytes);
-  const FiniteInputs finite = PackInputs(in, problem, threads, upload_.data());
-  if (!finite.v) return {FallbackCause::kUnsupported, "cuda: v holds a value that is not finite"};
-  if (scores == gpu::ScoreType::kInt8 && !(finite.q && finite.k))
-    return {FallbackCause::kUnsupported, "cuda: " + std::string(finite.q ? "k" : "q") +
-                                             " holds a value that is not finite, which 8 bits cannot say"};
+  if (!PackInputs(in, problem, threads, upload_.data()))
+    return {FallbackCause::kUnsupported, "cuda: v holds a value that is not finite"};
   if (layout.bytes > memory_.bytes()) {
     memory_ = {};  // before the larger one, which may need its place
     memory_ = hw::CudaBuffer(device_->context(), layout.bytes);

@@ -83,37 +83,33 @@ void ClearRow(const CudaProblem& p, KvArrays arrays, size_t to) {
   if (p.format == gpu::KvFormat::kQ8_0) std::fill_n(arrays.scales + to * p.head_dim / 32, p.head_dim / 32, 0);
 }
 
-bool PackQ(const Inputs& in, const CudaProblem& p, hw::Threads threads, std::byte* upload) {
+void PackQ(const Inputs& in, const CudaProblem& p, hw::Threads threads, std::byte* upload) {
   const Shape& s = in.shape;
   auto* q = reinterpret_cast<float*>(upload + p.layout.q);
   auto* seen = reinterpret_cast<gpu::SeenRange*>(upload + p.layout.seen);
-  std::atomic<bool> finite{true};
   hw::ParallelFor(threads, s.batch * s.q_len, [&](size_t index, size_t) noexcept {
     const size_t batch = index / s.q_len, token = index % s.q_len;
     const KvRange range = VisibleRange(s, in.mask, batch, token);
     seen[index] = {static_cast<unsigned>(range.begin), static_cast<unsigned>(range.end)};
-    bool all = true;
     for (size_t head = 0; head < s.n_heads; ++head) {
       float* row = q + (index * s.n_heads + head) * p.head_dim;
       DecodeRow(in.q.format, RowAddress(in.q, batch, token, head), s.head_dim, row);
       std::fill(row + s.head_dim, row + p.head_dim, 0.0f);
-      all &= AllFinite(row, s.head_dim);
     }
-    if (!all) finite.store(false, std::memory_order_relaxed);
   });
-  return finite.load(std::memory_order_relaxed);
 }
 
-FiniteInputs PackKv(const Inputs& in, const CudaProblem& p, hw::Threads threads, std::byte* upload) {
+// Whether all values are finite.
+bool PackKv(const Inputs& in, const CudaProblem& p, hw::Threads threads, std::byte* upload) {
   const Shape& s = in.shape;
   const KvArrays k{upload + p.layout.k, reinterpret_cast<uint16_t*>(upload + p.layout.k_scales)};
   const KvArrays v{upload + p.layout.v, reinterpret_cast<uint16_t*>(upload + p.layout.v_scales)};
-  std::atomic<bool> finite_k{true}, finite_v{true};
+  std::atomic<bool> finite{true};
   hw::ParallelFor(threads, s.batch * s.n_kv_heads, [&](size_t index, size_t) noexcept {
     const size_t batch = index / s.n_kv_heads, head = index % s.n_kv_heads;
     const KvRange exists = ExistingRange(s, in.mask, batch);
     alignas(hw::BlockQ8_0) std::array<std::byte, kMaxHeadDim * sizeof(float)> raw;
-    bool all_k = true, all_v = true;
+    bool all = true;
     for (size_t pos = 0; pos < s.kv_len; ++pos) {
       const size_t to = index * s.kv_len + pos;
       if (pos < exists.begin || pos >= exists.end) {
@@ -121,27 +117,19 @@ FiniteInputs PackKv(const Inputs& in, const CudaProblem& p, hw::Threads threads,
         ClearRow(p, v, to);
         continue;
       }
-      all_k &=
-          WriteRow(ReadRow(in, in.k, /*value=*/false, batch, head, pos, raw.data()), s.head_dim, p, k, to);
-      all_v &=
-          WriteRow(ReadRow(in, in.v, /*value=*/true, batch, head, pos, raw.data()), s.head_dim, p, v, to);
+      WriteRow(ReadRow(in, in.k, /*value=*/false, batch, head, pos, raw.data()), s.head_dim, p, k, to);
+      all &= WriteRow(ReadRow(in, in.v, /*value=*/true, batch, head, pos, raw.data()), s.head_dim, p, v, to);
     }
-    if (!all_k) finite_k.store(false, std::memory_order_relaxed);
-    if (!all_v) finite_v.store(false, std::memory_order_relaxed);
+    if (!all) finite.store(false, std::memory_order_relaxed);
   });
-  return {.q = true,
-          .k = finite_k.load(std::memory_order_relaxed),
-          .v = finite_v.load(std::memory_order_relaxed)};
+  return finite.load(std::memory_order_relaxed);
 }
 
 }  // namespace
 
-FiniteInputs PackInputs(const Inputs& in, const CudaProblem& problem, hw::Threads threads,
-                        std::byte* upload) {
-  const bool finite_q = PackQ(in, problem, threads, upload);
-  FiniteInputs finite = PackKv(in, problem, threads, upload);
-  finite.q = finite_q;
-  return finite;
+bool PackInputs(const Inputs& in, const CudaProblem& problem, hw::Threads threads, std::byte* upload) {
+  PackQ(in, problem, threads, upload);
+  return PackKv(in, problem, threads, upload);
 }
 
 void UnpackOutputs(const Inputs& in, const CudaProblem& p, const std::byte* download, hw::Threads threads,

@@ -10,14 +10,9 @@
 
 namespace qwen3vl::attention {
 
-// Whether a tensor holds no infinity and no NaN. One in v would spread to rows that do not see it; in q and k
-// it would be lost where they are rounded to integers.
-struct FiniteInputs {
-  bool q, k, v;
-};
-
-// Fills `upload` [layout.upload_bytes].
-FiniteInputs PackInputs(const Inputs& in, const CudaProblem& problem, hw::Threads threads, std::byte* upload);
+// Fills `upload` [layout.upload_bytes]. False when v holds an infinity or a NaN, which would spread to rows
+// that do not see it.
+bool PackInputs(const Inputs& in, const CudaProblem& problem, hw::Threads threads, std::byte* upload);
 
 // Writes out and lse from `download` [layout.download_bytes].
 void UnpackOutputs(const Inputs& in, const CudaProblem& problem, const std::byte* download,

@@ -181,8 +181,8 @@ void AddPathOptions(CLI::App& app, SessionOptions& s) {
 void AddGpuOptions(CLI::App& app, SessionOptions& s) {
   AddParsed(
       app, "--gpu-layers",
-      "text layers on an NVIDIA GPU, the last N; auto: as many as fit, if a layer is measured to be faster "
-      "there; default 0",
+      "text layers on an NVIDIA GPU, the last N, and after all of them the output matrix; auto: as many as "
+      "fit, if a layer is measured to be faster there; default 0",
       "N|auto", [&s](const std::string& text) {
         size_t layers = 0;
         if (text != "auto" && !ParseWhole(text, layers))

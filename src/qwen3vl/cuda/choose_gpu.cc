@@ -2,7 +2,6 @@
 #include "qwen3vl/cuda/choose_gpu.h"
 
 #include <algorithm>
-#include <functional>
 #include <new>
 
 #include "attention/cuda/attention_cuda.h"
@@ -40,7 +39,8 @@ std::shared_ptr<const hw::CudaDevice> OpenDevice(const GpuRequest& request, cons
   return device;
 }
 
-// Why choosing failed, or an empty text.
+}  // namespace
+
 std::string FailureOf(const std::function<void()>& choose) {
   try {
     choose();
@@ -52,11 +52,13 @@ std::string FailureOf(const std::function<void()>& choose) {
   }
 }
 
-}  // namespace
-
 size_t GpuTarget::UsableBytes() const {
   const size_t free_bytes = device->FreeBytes();
   return free_bytes - std::min(free_bytes, kReservedBytes);
+}
+
+gpu::ScoreType GpuTarget::scores() const {
+  return request.options->gpu_scores == GpuScores::kInt8 ? gpu::ScoreType::kInt8 : gpu::ScoreType::kF32;
 }
 
 GpuChoice ChooseGpu(const GpuRequest& request, const std::string& driver_library, const GpuCode& code) {

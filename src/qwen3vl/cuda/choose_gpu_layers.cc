@@ -14,8 +14,9 @@ std::string NameOf(attention::Path path) { return std::string(attention::Name(pa
 
 class CudaLayers : public GpuLayers {
  public:
-  explicit CudaLayers(std::unique_ptr<DeviceDecoder> decoder)
-      : decoder_(std::move(decoder)), range_(decoder_->range()) {}
+  // `output` may be null.
+  CudaLayers(std::unique_ptr<DeviceDecoder> decoder, std::unique_ptr<DeviceOutput> output)
+      : decoder_(std::move(decoder)), output_(std::move(output)), range_(decoder_->range()) {}
 
   size_t first() const override { return range_.first; }
   size_t end() const override { return range_.end; }
@@ -23,27 +24,46 @@ class CudaLayers : public GpuLayers {
   bool Run(const LayersStep& step, size_t begin, size_t end, Runtime& runtime) override {
     if (!decoder_) return false;
     const size_t before = step.cache->layer(begin).length;
-    std::string why;
-    try {
+    const auto run = [&] {
       ThrowIfAsked(attention::Fault::kLaunch, ErrorCode::kDevice, "kernel launch failed");
       decoder_->Run(step, {begin, end}, runtime);
+    };
+    if (Done(run, runtime)) {
       runtime.NotePath(NameOf(attention::Path::kCudaTiled), "gpu", "");
+      return true;
+    }
+    for (size_t i = begin; i < end; ++i) step.cache->TruncateLayer(i, before);
+    return false;
+  }
+
+  bool Logits(hw::MatrixView<const float> x, hw::MatrixView<float> logits, Runtime& runtime) override {
+    return output_ && Done([&] { output_->Run(x, logits); }, runtime);
+  }
+
+ private:
+  // Whether `work` succeeded. If not, the cause is told, and the device is given back.
+  template <class Work>
+  bool Done(const Work& work, Runtime& runtime) {
+    std::string why;
+    try {
+      work();
       return true;
     } catch (const std::bad_alloc&) {
       why = "no memory to collect the tensors in";
     } catch (const Error& e) {
       why = e.what();
     }
-    decoder_.reset();
-    for (size_t i = begin; i < end; ++i) step.cache->TruncateLayer(i, before);
     runtime.NotePath(NameOf(attention::Path::kCpuTiled), "gpu",
                      why + "; layers " + std::to_string(range_.first) + " to " +
-                         std::to_string(range_.end - 1) + " go on on the CPU");
+                         std::to_string(range_.end - 1) + (output_ ? " and the output matrix" : "") +
+                         " go on on the CPU");
+    decoder_.reset();
+    output_.reset();
     return false;
   }
 
- private:
   std::unique_ptr<DeviceDecoder> decoder_;  // null once the device has failed
+  std::unique_ptr<DeviceOutput> output_;
   const LayerRange range_;
 };
 
@@ -64,8 +84,14 @@ class Chooser {
     }
     ThrowIfAsked(attention::Fault::kAlloc, ErrorCode::kOutOfMemory, "no device memory");
     std::unique_ptr<DeviceDecoder> decoder = Make(decision.n_layers, request_.kv.capacity);
-    const std::string bytes = std::to_string(decoder->bytes() >> 20) + " MiB of its memory";
-    return {std::make_unique<CudaLayers>(std::move(decoder)), decision.report + ", " + bytes};
+    std::string report = decision.report + MemoryOf(*decoder);
+    if (!decision.short_of.empty()) report += "; " + decision.short_of;
+    OutputChoice last;
+    if (decision.n_layers == offer.n_layers) {
+      last = ChooseGpuOutput(target_);
+      report += "; " + last.report;
+    }
+    return {std::make_unique<CudaLayers>(std::move(decoder), std::move(last.output)), report};
   }
 
  private:
@@ -81,8 +107,10 @@ class Chooser {
   }
 
   std::unique_ptr<DeviceDecoder> Make(size_t n, size_t capacity) const {
-    return std::make_unique<DeviceDecoder>(target_.device, target_.code, *request_.config, *request_.weights,
-                                           Last(n), KvOf(capacity), max_rows());
+    return std::make_unique<DeviceDecoder>(
+        target_.device, target_.code, *request_.config, *request_.weights,
+        DecoderPart{
+            .range = Last(n), .kv = KvOf(capacity), .max_rows = max_rows(), .scores = target_.scores()});
   }
 
   GpuOffer Offer() const {

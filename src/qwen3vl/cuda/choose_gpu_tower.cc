@@ -47,22 +47,23 @@ TowerChoice ChooseGpuTower(const GpuTarget& target) {
   const VisionWeights& weights = *request.vision_weights;
   const hw::GpuInfo& info = target.device->info();
   const size_t patches = std::min(request.max_patches, kGpuPatches);
-  TowerOffer offer{.device = info.name, .unable = WhyNotOnGpu(config, weights)};
+  PartOffer offer{.part = "the vision tower", .device = info.name, .unable = WhyNotOnGpu(config, weights)};
   if (offer.unable.empty())
     offer.bytes = PlaceVisionWeights(weights).bytes +
                   PlaceVisionActivations(config, patches, info.multiprocessors).bytes;
   offer.usable_bytes = target.UsableBytes();
-  TowerDecision decision = DecideGpuTower(offer);
+  PartDecision decision = DecideGpuPart(offer);
   if (!decision.take) return {nullptr, decision.report};
   ThrowIfAsked(attention::Fault::kAlloc, ErrorCode::kOutOfMemory, "no device memory");
-  auto tower = std::make_unique<DeviceVision>(target.device, target.code, config, weights, patches);
+  auto tower =
+      std::make_unique<DeviceVision>(target.device, target.code, config, weights, patches, target.scores());
   if (request.options->gpu_vision != GpuVision::kOn) {
     offer.times = MeasureVisionBlock(*tower, config, weights, *request.options);
-    decision = DecideGpuTower(offer);
+    decision = DecideGpuPart(offer);
     if (!decision.take) return {nullptr, decision.report};
   }
-  const std::string bytes = std::to_string(tower->bytes() >> 20) + " MiB of its memory";
-  return {std::make_unique<CudaTower>(std::move(tower)), decision.report + ", " + bytes};
+  const std::string report = decision.report + MemoryOf(*tower);
+  return {std::make_unique<CudaTower>(std::move(tower)), report};
 }
 
 }  // namespace qwen3vl

@@ -22,15 +22,15 @@ std::set<gpu::WeightFormat> FormatsOf(const DecoderMemory& memory) {
 }  // namespace
 
 DeviceDecoder::DeviceDecoder(std::shared_ptr<const hw::CudaDevice> device, const GpuCode& code,
-                             const TextConfig& config, const TextWeights& weights, LayerRange range,
-                             const attention::KvCacheShape& kv, size_t max_rows)
+                             const TextConfig& config, const TextWeights& weights, const DecoderPart& part)
     : device_((device->context()->MakeCurrent(), std::move(device))),
       config_(config),
-      range_(range),
-      kv_(kv),
-      memory_(PlaceDecoder(config, weights, range, kv, max_rows, device_->info().multiprocessors)),
-      kernels_(device_, code.layers, FormatsOf(memory_), kv.format),
-      attention_(LoadAttention(*device_, code, memory_.head_dim, memory_.kv_format)),
+      range_(part.range),
+      kv_(part.kv),
+      memory_(
+          PlaceDecoder(config, weights, part.range, part.kv, part.max_rows, device_->info().multiprocessors)),
+      kernels_(device_, code.layers, FormatsOf(memory_), part.kv.format),
+      attention_(LoadAttention(*device_, code, memory_.head_dim, memory_.kv_format, part.scores)),
       weights_(device_->context(), memory_.weight_bytes),
       cache_(device_->context(), memory_.kv_bytes),
       activations_(device_->context(), memory_.activation_bytes) {

@@ -18,13 +18,20 @@
 
 namespace qwen3vl {
 
+// The part of a decoder that a device is to take.
+struct DecoderPart {
+  LayerRange range;
+  attention::KvCacheShape kv;
+  size_t max_rows = 0;  // more go through in several turns
+  gpu::ScoreType scores = gpu::ScoreType::kF32;
+};
+
 class DeviceDecoder {
  public:
   // Loads the kernels, takes the memory and brings the weights there. Throws Error(kDevice) or
   // Error(kOutOfMemory).
   DeviceDecoder(std::shared_ptr<const hw::CudaDevice> device, const GpuCode& code, const TextConfig& config,
-                const TextWeights& weights, LayerRange range, const attention::KvCacheShape& kv,
-                size_t max_rows);
+                const TextWeights& weights, const DecoderPart& part);
   ~DeviceDecoder();
 
   const LayerRange& range() const { return range_; }

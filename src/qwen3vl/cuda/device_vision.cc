@@ -28,13 +28,14 @@ bool IsFinite(const hw::AlignedBuffer<float>& values) {
 }  // namespace
 
 DeviceVision::DeviceVision(std::shared_ptr<const hw::CudaDevice> device, const GpuCode& code,
-                           const VisionConfig& config, const VisionWeights& weights, size_t max_patches)
+                           const VisionConfig& config, const VisionWeights& weights, size_t max_patches,
+                           gpu::ScoreType scores)
     : device_((device->context()->MakeCurrent(), std::move(device))),
       config_(config),
       placed_(PlaceVisionWeights(weights)),
       layer_kernels_(device_, code.layers, FormatsOf(placed_), hw::Format::kF32),
       kernels_(device_, code.layers),
-      attention_(LoadAttention(*device_, code, DeviceHeadDim(config), gpu::KvFormat::kF32)),
+      attention_(LoadAttention(*device_, code, DeviceHeadDim(config), gpu::KvFormat::kF32, scores)),
       weights_(device_->context(), placed_.bytes) {
   MakeRoomFor(max_patches);
   UploadWeights(weights);

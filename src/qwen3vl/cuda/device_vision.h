@@ -22,7 +22,7 @@ class DeviceVision {
   // Loads the kernels, takes the memory and brings the weights there. Throws Error(kDevice) or
   // Error(kOutOfMemory).
   DeviceVision(std::shared_ptr<const hw::CudaDevice> device, const GpuCode& code, const VisionConfig& config,
-               const VisionWeights& weights, size_t max_patches);
+               const VisionWeights& weights, size_t max_patches, gpu::ScoreType scores);
   ~DeviceVision();
 
   size_t bytes() const { return weights_.bytes() + activations_.bytes(); }  // of device memory

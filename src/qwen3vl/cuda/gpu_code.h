@@ -15,12 +15,14 @@ struct GpuCode {
   std::span<const hw::DeviceCode> layers;  // everything else
 };
 
-// The attention of rows of head_dim columns, with the tile for this device. Throws Error(kDevice) or
+// The attention of rows of head_dim columns, with the tile for this device. Scores of integers carry what is
+// not finite to the result, as those in fp32 do. Throws Error(kDevice) or
 // Error(kOutOfMemory).
 inline attention::AttentionKernels LoadAttention(const hw::CudaDevice& device, const GpuCode& code,
-                                                 unsigned head_dim, gpu::KvFormat format) {
+                                                 unsigned head_dim, gpu::KvFormat format,
+                                                 gpu::ScoreType scores) {
   attention::AttentionKernels kernels = attention::LoadAttentionKernels(
-      device, code.attention, head_dim, format, attention::TileOf(device.info(), {}));
+      device, code.attention, head_dim, format, attention::TileOf(device.info(), {}), scores);
   if (!kernels.functions.failure.empty()) throw Error(ErrorCode::kDevice, kernels.functions.failure);
   return kernels;
 }

@@ -83,8 +83,21 @@ LayerTimes MeasureLayer(DeviceDecoder& decoder, const TextConfig& config, const 
   return times;
 }
 
-BlockTimes MeasureVisionBlock(DeviceVision& tower, const VisionConfig& config, const VisionWeights& weights,
-                              const SessionOptions& options) {
+PartTimes MeasureOutput(const DeviceOutput& output, const Weight& weight, const SessionOptions& options) {
+  const Runtime runtime(Unwatched(options));
+  std::vector<float> x(weight.cols), logits(weight.rows);
+  Fill(x);
+  const hw::MatrixView<float> to(logits.data(), 1, weight.rows);
+  PartTimes times{.piece = "it", .work = "a token"};
+  times.gpu_s = FastestOf([&] { output.Run({x.data(), 1, weight.cols}, to); });
+  times.cpu_s = FastestOf([&] {
+    Linear(weight, {x.data(), 1, weight.cols}, to, {.precision = runtime.precision}, runtime.threads);
+  });
+  return times;
+}
+
+PartTimes MeasureVisionBlock(DeviceVision& tower, const VisionConfig& config, const VisionWeights& weights,
+                             const SessionOptions& options) {
   Runtime runtime(Unwatched(options));
   const VisionModel model(config, weights);
   const size_t side = kMeasuredSide / config.merge_size * config.merge_size;
@@ -94,7 +107,7 @@ BlockTimes MeasureVisionBlock(DeviceVision& tower, const VisionConfig& config, c
   const size_t n = side * side, segments[] = {0, n};
   VisionScratch scratch(config, n);
   const VisionStep step{.x = {scratch.x.data(), n, config.dim}, .rope = &rope, .segments = segments};
-  BlockTimes times{.patches = n};
+  PartTimes times{.piece = "a block", .work = std::to_string(n) + " patches"};
   Fill(scratch.x.span());
   times.gpu_s = FastestOf([&] { tower.RunBlock(0, step); });
   times.cpu_s = FastestOf([&] { model.Block(0, "measured", rope, segments, scratch, runtime); });

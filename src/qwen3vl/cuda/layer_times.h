@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// How long one decoder layer, and one block of the vision tower, takes on the GPU and on the CPU, measured on
-// the model's own weights.
+// How long one decoder layer, the output matrix, and one block of the vision tower take on the GPU and on the
+// CPU, measured on the model's own weights.
 #pragma once
 
 #include "qwen3vl/cuda/device_decoder.h"
+#include "qwen3vl/cuda/device_output.h"
 #include "qwen3vl/cuda/device_vision.h"
 #include "qwen3vl/gpu_choice.h"
 
@@ -16,8 +17,11 @@ inline constexpr size_t kMeasuredTokens = 64;  // of the prompt
 LayerTimes MeasureLayer(DeviceDecoder& decoder, const TextConfig& config, const TextWeights& weights,
                         const SessionOptions& options);
 
+// The logits of one token. Throws as DeviceOutput::Run.
+PartTimes MeasureOutput(const DeviceOutput& output, const Weight& weight, const SessionOptions& options);
+
 // The first block on the patches of a small picture, brought to the device each time. Throws as DeviceVision.
-BlockTimes MeasureVisionBlock(DeviceVision& tower, const VisionConfig& config, const VisionWeights& weights,
-                              const SessionOptions& options);
+PartTimes MeasureVisionBlock(DeviceVision& tower, const VisionConfig& config, const VisionWeights& weights,
+                             const SessionOptions& options);
 
 }  // namespace qwen3vl

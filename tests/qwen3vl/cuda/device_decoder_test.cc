@@ -5,10 +5,13 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "cuda/fake_driver.h"
 #include "qwen3vl/cuda/driver_code.h"
 #include "qwen3vl/cuda/quantized_weight.h"
 #include "qwen3vl/decoder_layer.h"
+#include "support/expect_error.h"
 #include "support/near.h"
 
 namespace qwen3vl {
@@ -27,6 +30,7 @@ struct DecoderCase {
   // activations are not exact on either: the GPU is then no further than 1.5 times as far from products with
   // floats as the CPU is.
   double tolerance;
+  gpu::ScoreType scores = gpu::ScoreType::kF32;
 };
 
 void PrintTo(const DecoderCase& c, std::ostream* os) { *os << c.name; }
@@ -63,6 +67,7 @@ class Decoder {
            .head_dim = c.head_dim,
            .capacity = kCapacity,
            .format = c.kv};
+    scores_ = c.scores;
   }
 
   const TextConfig& config() const { return config_; }
@@ -72,8 +77,11 @@ class Decoder {
   std::unique_ptr<DeviceDecoder> OnGpu(size_t max_rows) const {
     const auto device = std::make_shared<const hw::CudaDevice>(test::FakeDriver());
     return std::make_unique<DeviceDecoder>(device, test::CodeForDriver(), config_, weights_,
-                                           LayerRange{0, kLayers}, kv_, max_rows);
+                                           DecoderPart{{0, kLayers}, kv_, max_rows, scores_});
   }
+
+  // One weight of the first layer's queries, in floats.
+  float& query_weight() { return *reinterpret_cast<float*>(made_.front().bytes.data()); }
 
   rope::RopeTable Rope(size_t first, size_t n) const {
     std::vector<rope::Position> positions;
@@ -116,6 +124,7 @@ class Decoder {
   TextConfig config_;
   TextWeights weights_;
   attention::KvCacheShape kv_;
+  gpu::ScoreType scores_;
   std::vector<test::MadeWeight> made_;  // moving one keeps its bytes where they are
 };
 
@@ -213,8 +222,50 @@ INSTANTIATE_TEST_SUITE_P(
                     DecoderCase{"F16Cache", Format::kF16, Format::kF16, Format::kF16, 4, 1, 72, 1e-3},
                     DecoderCase{"Q8", Format::kQ8_0, Format::kQ8_0, Format::kF16, 4, 2, 64, 0},
                     DecoderCase{"Q4KM", Format::kQ4_K, Format::kQ6_K, Format::kQ8_0, 2, 1, 128, 0},
-                    DecoderCase{"Q4Bf16Cache", Format::kQ4_0, Format::kQ4_0, Format::kBF16, 4, 4, 64, 0}),
+                    DecoderCase{"Q4Bf16Cache", Format::kQ4_0, Format::kQ4_0, Format::kBF16, 4, 4, 64, 0},
+                    // What rounding q and k does to the attention of a layer, docs/gpu.md, twice.
+                    DecoderCase{"Int8ScoresF16Cache", Format::kF32, Format::kF32, Format::kF16, 4, 2, 64,
+                                2 * 8e-3, gpu::ScoreType::kInt8},
+                    DecoderCase{"Int8ScoresQ8Cache", Format::kF32, Format::kF32, Format::kQ8_0, 4, 1, 128,
+                                2 * 8e-3, gpu::ScoreType::kInt8}),
     [](const auto& param_info) { return std::string(param_info.param.name); });
+
+// Scores in fp32 would be a hundred times closer to the CPU's.
+TEST(DeviceDecoder, Int8ScoresAreWhatIsComputedWhereAskedFor) {
+  FakeCuda fake;
+  DecoderCase c{"", Format::kF32, Format::kF32, Format::kF32, 4, 2, 64, 0};
+  Runtime runtime{SessionOptions{.threads = 1, .use_tuning = false}};
+  const auto run = [&](gpu::ScoreType scores) {
+    c.scores = scores;
+    const Decoder decoder(c);
+    const rope::RopeTable rope = decoder.Rope(0, 9);
+    KvCache cache(decoder.kv());
+    std::vector<float> x = test::SeededNormal(9, 9 * kDim);
+    const std::unique_ptr<DeviceDecoder> device = decoder.OnGpu(16);
+    device->Run({.x = {x.data(), 9, kDim}, .rope = &rope, .cache = &cache}, device->range(), runtime);
+    return x;
+  };
+  const double apart = test::RelativeError(run(gpu::ScoreType::kInt8), run(gpu::ScoreType::kF32));
+  EXPECT_GT(apart, 1e-5);
+  EXPECT_LT(apart, 2 * 8e-3);
+}
+
+// In the queries alone; nothing else would tell.
+TEST(DeviceDecoder, NaNInQueriesIsNoticed) {
+  FakeCuda fake;
+  for (const gpu::ScoreType scores : {gpu::ScoreType::kF32, gpu::ScoreType::kInt8}) {
+    Decoder decoder({"", Format::kF32, Format::kF32, Format::kF32, 4, 2, 64, 0, scores});
+    decoder.query_weight() = NAN;
+    const rope::RopeTable rope = decoder.Rope(0, 9);
+    KvCache cache(decoder.kv());
+    std::vector<float> x = test::SeededNormal(9, 9 * kDim);
+    Runtime runtime{SessionOptions{.threads = 1, .use_tuning = false}};
+    const std::unique_ptr<DeviceDecoder> device = decoder.OnGpu(16);
+    EXPECT_ERROR(
+        ErrorCode::kUnsupported, "text.layer.1: a value is not finite",
+        device->Run({.x = {x.data(), 9, kDim}, .rope = &rope, .cache = &cache}, device->range(), runtime));
+  }
+}
 
 TEST(DeviceDecoder, MemoryIsKnownBeforehand) {
   // The 4B model's layer in Q4_K and Q6_K: 58 MB of weights; 4096 tokens of 8 heads of 128 in f16 twice.

@@ -75,7 +75,8 @@ class Tower {
 
   std::unique_ptr<DeviceVision> OnGpu(size_t max_patches) const {
     const auto device = std::make_shared<const hw::CudaDevice>(test::FakeDriver());
-    return std::make_unique<DeviceVision>(device, test::CodeForDriver(), config_, weights_, max_patches);
+    return std::make_unique<DeviceVision>(device, test::CodeForDriver(), config_, weights_, max_patches,
+                                          gpu::ScoreType::kF32);
   }
 
  private:

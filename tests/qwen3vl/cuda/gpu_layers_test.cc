@@ -36,7 +36,8 @@ TEST_F(GpuLayersTest, AllLayersOnTheGpuGiveTheRecordedNumbers) {
   SessionOptions options = Options(2);
   options.trace = test::CollectInto(run);
   Session session(TinyModel(), options);
-  EXPECT_THAT(session.gpu_report(), HasSubstr("2 of 2 layers on NVIDIA "));
+  EXPECT_THAT(session.gpu_report(),
+              AllOf(HasSubstr("2 of 2 layers on NVIDIA "), HasSubstr("; the output matrix on NVIDIA ")));
   EXPECT_EQ(Run(session, c, 2).ids, Greedy(c, 2));
   for (const char* name : {"text.final_norm", "logits"}) {
     const std::vector<float> wanted = golden[name].Floats();
@@ -53,9 +54,28 @@ TEST_F(GpuLayersTest, TheLastLayerAloneAndInSmallChunks) {
   SessionOptions options = Options(1);
   options.prefill_chunk = 6;
   Session session(TinyModel(), options);
-  EXPECT_THAT(session.gpu_report(), HasSubstr("1 of 2 layers"));
+  EXPECT_THAT(session.gpu_report(), AllOf(HasSubstr("1 of 2 layers"), Not(HasSubstr("output matrix"))));
   EXPECT_EQ(Run(session, c, 2).ids, Greedy(c, 2));
   EXPECT_EQ(session.attention_paths(), "cpu_tiled, cuda_tiled");
+}
+
+// The logits of all positions, in turns of four rows, in every order of layers' and output's failing.
+TEST_F(GpuLayersTest, TheOutputMatrixFailsAloneAndTheLayersFollow) {
+  const GoldenCase c = CaseNamed("robust_text");
+  const test::GoldenFile golden(c.entry["file"].get<std::string>());
+  test::TracedRun run;
+  SessionOptions options = Options(2);
+  options.trace = [&, collect = test::CollectInto(run)](const TraceTensor& tensor) {
+    if (tensor.name == "text.final_norm") fake_.Fault("run");
+    if (tensor.name == "logits") fake_.Fault("");
+    collect(tensor);
+  };
+  Session session(TinyModel(), options);
+  EXPECT_EQ(Run(session, c, 3).ids, Greedy(c, 3));
+  EXPECT_TRUE(test::AllNear(run.tensors.at("logits").floats, golden["logits"].Floats(), 1e-4));
+  ASSERT_EQ(warnings_.size(), 1u) << testing::PrintToString(warnings_);
+  EXPECT_THAT(warnings_[0], AllOf(HasSubstr("run of output matrix: CUDA error 700"),
+                                  HasSubstr("layers 0 to 1 and the output matrix go on on the CPU")));
 }
 
 TEST_F(GpuLayersTest, ThePtxThatIsShippedGivesTheTokens) {
@@ -89,12 +109,27 @@ TEST_F(GpuLayersTest, AutoSaysWhatItMeasured) {
 
 TEST_F(GpuLayersTest, NoMoreLayersThanTheMemoryHolds) {
   // One layer of this model takes 5.6 MiB with its activations, both 8.2; 96 are left to the driver.
-  fake_.FreeMebibytes("103");
-  Session session(TinyModel(), Options(2));
-  EXPECT_THAT(session.gpu_report(),
+  const auto report = [&](const char* free_mebibytes, const SessionOptions& options) {
+    fake_.FreeMebibytes(free_mebibytes);
+    return Session(TinyModel(), options).gpu_report();
+  };
+  EXPECT_THAT(report("103", Options(2)),
               AllOf(HasSubstr("1 of 2 layers"), HasSubstr("no more fit in the 103 MiB")));
-  fake_.FreeMebibytes("97");
-  EXPECT_THAT(Session(TinyModel(), Options(2)).gpu_report(), HasSubstr("can take none"));
+  EXPECT_THAT(report("97", Options(2)), HasSubstr("can take none"));
+  // The output matrix comes last.
+  EXPECT_THAT(report("105", Options(2)), HasSubstr("; the output matrix on NVIDIA"));
+  SessionOptions options = Options(2);
+  options.context = 76;  // takes what was left
+  EXPECT_THAT(
+      report("105", options),
+      AllOf(HasSubstr("2 of 2 layers"), HasSubstr("; the output matrix on the CPU: its 0 MiB do not fit")));
+  // The tower comes first.
+  options.gpu_vision = GpuVision::kOn;
+  options.max_image_tokens = 16;
+  EXPECT_THAT(report("105", options),
+              AllOf(HasSubstr("can take none"), HasSubstr("; the vision tower on NVIDIA")));
+  EXPECT_THAT(report("107", options),
+              AllOf(HasSubstr("1 of 2 layers"), HasSubstr("; the vision tower on NVIDIA")));
 }
 
 TEST_F(GpuLayersTest, NobodyAsksNobodyIsTold) {
