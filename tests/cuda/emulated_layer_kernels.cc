@@ -138,6 +138,7 @@ void AddLayerKernels(std::vector<EmulatedKernel>& kernels) {
   AddProducts<WeightFormat::kQ8_0>("Q8_0", kernels);
   AddProducts<WeightFormat::kQ4_0>("Q4_0", kernels);
   AddProducts<WeightFormat::kQ4_K>("Q4_K", kernels);
+  AddProducts<WeightFormat::kQ5_K>("Q5_K", kernels);
   AddProducts<WeightFormat::kQ6_K>("Q6_K", kernels);
 }
 

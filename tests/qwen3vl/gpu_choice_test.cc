@@ -42,12 +42,12 @@ TEST(DecideGpuLayers, NoMoreThanFitAndSaysSo) {
 TEST(DecideGpuLayers, NoMoreThanHaveKernels) {
   GpuOffer offer = Offer(36);
   offer.able = 4;
-  offer.unable = "q5_K weights";
+  offer.unable = "q3_K weights";
   EXPECT_EQ(DecideGpuLayers(offer).n_layers, 4u);
-  EXPECT_EQ(DecideGpuLayers(offer).short_of, "the next has q5_K weights");
+  EXPECT_EQ(DecideGpuLayers(offer).short_of, "the next has q3_K weights");
   offer.able = 0;
   EXPECT_EQ(DecideGpuLayers(offer).n_layers, 0u);
-  EXPECT_THAT(DecideGpuLayers(offer).report, HasSubstr("can take none, q5_K weights"));
+  EXPECT_THAT(DecideGpuLayers(offer).report, HasSubstr("can take none, q3_K weights"));
 }
 
 TEST(DecideGpuLayers, AutoGoesWhereALayerIsFaster) {
@@ -93,8 +93,8 @@ TEST(DecideGpuPart, StaysWhereItCannotRunOrDoesNotFit) {
   EXPECT_FALSE(DecideGpuPart(offer).take);
   EXPECT_EQ(DecideGpuPart(offer).report,
             "the vision tower on the CPU: its 450 MiB do not fit in the 300 MiB that GTX 1050 has left");
-  offer.unable = "q5_K weights";
-  EXPECT_EQ(DecideGpuPart(offer).report, "the vision tower on the CPU: GTX 1050 cannot run it, q5_K weights");
+  offer.unable = "q3_K weights";
+  EXPECT_EQ(DecideGpuPart(offer).report, "the vision tower on the CPU: GTX 1050 cannot run it, q3_K weights");
 }
 
 TEST(DecideGpuPart, NamesWhatItIsAbout) {

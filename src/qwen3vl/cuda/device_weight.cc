@@ -16,6 +16,7 @@ constexpr size_t kUploadBytes = size_t{4} << 20;  // packed and brought to the d
 constexpr size_t kHeadBytes = 16;                 // eight f16 scales
 constexpr size_t kNibbleBytes = 128;              // 256 codes of 4 bits
 constexpr size_t kQ8Bytes = kHeadBytes + 256, kQ4Bytes = kHeadBytes + kNibbleBytes;
+constexpr size_t kQ5Bytes = 176;
 constexpr size_t kQ6Bytes = 208, kFileQ6Bytes = 210;
 
 size_t RoundUp16(size_t n) { return (n + 15) / 16 * 16; }
@@ -32,6 +33,8 @@ size_t RowBytesOf(WeightFormat format, size_t cols, size_t blocks) {
     case WeightFormat::kQ4_0:
     case WeightFormat::kQ4_K:
       return blocks * kQ4Bytes;
+    case WeightFormat::kQ5_K:
+      return blocks * kQ5Bytes;
     case WeightFormat::kQ6_K:
       break;
   }
@@ -87,6 +90,8 @@ std::optional<WeightFormat> DeviceFormatOf(hw::Format format) {
       return WeightFormat::kQ4_0;
     case hw::Format::kQ4_K:
       return WeightFormat::kQ4_K;
+    case hw::Format::kQ5_K:
+      return WeightFormat::kQ5_K;
     case hw::Format::kQ6_K:
       return WeightFormat::kQ6_K;
     default:
@@ -96,7 +101,8 @@ std::optional<WeightFormat> DeviceFormatOf(hw::Format format) {
 
 std::string WhyNotOnGpu(const Weight& weight) {
   if (!DeviceFormatOf(weight.format))
-    return std::string(hw::Name(weight.format)) + " weights, want f32, f16, bf16, q8_0, q4_0, q4_K or q6_K";
+    return std::string(hw::Name(weight.format)) +
+           " weights, want f32, f16, bf16, q8_0, q4_0, q4_K, q5_K or q6_K";
   if (weight.cols % 8 != 0)
     return "rows of " + std::to_string(weight.cols) + " weights, want a multiple of 8";
   return {};

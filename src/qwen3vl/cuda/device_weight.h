@@ -5,7 +5,7 @@
 //   f32, f16, bf16   as in the file
 //   q8_0   a block: the 8 scales of the file's blocks, then their 256 codes
 //   q4_0   a block: the 8 scales, then 128 bytes of codes in the order of q4_K
-//   q4_K   as in the file
+//   q4_K, q5_K   as in the file
 //   q6_K   all blocks without their scale (208 bytes), then the scales, 16 bytes for 8 blocks
 #pragma once
 
@@ -40,7 +40,7 @@ struct PlacedWeight {
   std::optional<size_t> bias;
 };
 
-// Why the products cannot take this weight, or an empty text: "q5_K weights, want f32, ...".
+// Why the products cannot take this weight, or an empty text: "q3_K weights, want f32, ...".
 std::string WhyNotOnGpu(const Weight& weight);
 
 // Precondition: DeviceFormatOf has one. Overflow-checked.

@@ -9,7 +9,7 @@
 namespace qwen3vl {
 namespace {
 
-constexpr const char* kFormatNames[] = {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K"};
+constexpr const char* kFormatNames[] = {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q5_K", "Q6_K"};
 
 // In the order of LayerKernels::layer_.entries; the last one depends on the cache.
 enum Entry { kRmsNorm, kQuantize, kHeads, kSwiGlu, kNarrow, kAddRows, kKeep };

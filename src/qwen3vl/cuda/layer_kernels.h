@@ -60,7 +60,7 @@ class LayerKernels {
 
   std::shared_ptr<const hw::CudaDevice> device_;
   hw::DeviceFunctions layer_;
-  std::array<ProductFunctions, 7> products_;  // by value of gpu::WeightFormat
+  std::array<ProductFunctions, 8> products_;  // by value of gpu::WeightFormat
 };
 
 }  // namespace qwen3vl

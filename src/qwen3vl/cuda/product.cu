@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The entry points of one module of products: QWEN3VL_WEIGHTS (F32, F16, BF16, Q8_0, Q4_0, Q4_K or Q6_K)
-// comes from the build. Their names carry it: product_Q4_K_tile.
+// The entry points of one module of products: QWEN3VL_WEIGHTS (F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q5_K or
+// Q6_K) comes from the build. Their names carry it: product_Q4_K_tile.
 #include "qwen3vl/cuda/product.cuh"
 
 #define QWEN3VL_JOIN(format, kind) product_##format##_##kind

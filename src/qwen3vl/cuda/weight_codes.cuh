@@ -39,7 +39,8 @@ QWEN3VL_DEVICE Word4 Nibbles(const Word4& w, unsigned shift) {
   return {w.x >> shift & kMask, w.y >> shift & kMask, w.z >> shift & kMask, w.w >> shift & kMask};
 }
 
-// Scale (6 bits) and min (6 bits) of sub-block j as Q4_K packs them into the last 12 bytes of its head.
+// Scale (6 bits) and min (6 bits) of sub-block j as Q4_K and Q5_K pack them into the last 12 bytes of its
+// head.
 QWEN3VL_DEVICE void UnpackScales(const Word4& head, unsigned j, float d, float dmin, CodeGroup& group) {
   const unsigned shift = 8 * (j % 4);
   const unsigned y = head.y >> shift, z = head.z >> shift, w = head.w >> shift;
@@ -60,9 +61,11 @@ QWEN3VL_DEVICE CodeUnit LoadNibbles(const unsigned char* codes, unsigned unit) {
   return u;
 }
 
-// Bits 4 and 5 of codes whose low bits are there already.
-QWEN3VL_DEVICE unsigned AddHighBits(unsigned low, unsigned high, unsigned shift) {
-  return low | (high >> shift & 0x03030303u) << 4;
+// The bits of codes above 3, as many as kMask has, where the low ones are there already.
+template <unsigned kMask>
+QWEN3VL_DEVICE Word4 AddHighBits(const Word4& low, const Word4& high, unsigned shift) {
+  return {low.x | (high.x >> shift & kMask) << 4, low.y | (high.y >> shift & kMask) << 4,
+          low.z | (high.z >> shift & kMask) << 4, low.w | (high.w >> shift & kMask) << 4};
 }
 
 // Unit `unit` (0 .. 7) of block `block` of a row.
@@ -83,10 +86,16 @@ QWEN3VL_DEVICE CodeUnit LoadUnit(const unsigned char* row, unsigned blocks, unsi
     u.a.min = 8.0f * u.a.scale;
     u.b.min = 8.0f * u.b.scale;
     return u;
-  } else if constexpr (kFormat == WeightFormat::kQ4_K) {
-    const unsigned char* at = row + block * 144u;
+  } else if constexpr (kFormat == WeightFormat::kQ4_K || kFormat == WeightFormat::kQ5_K) {
+    constexpr bool kFifth = kFormat == WeightFormat::kQ5_K;  // bit j of 32 bytes: of sub-block j
+    const unsigned char* at = row + block * (kFifth ? 176u : 144u);
     const Word4 head = LoadWords(at);
-    CodeUnit u = LoadNibbles(at + 16, unit);
+    CodeUnit u = LoadNibbles(at + (kFifth ? 48 : 16), unit);
+    if constexpr (kFifth) {
+      const Word4 high = LoadWords(at + 16 + 16 * (unit % 2));
+      u.a.codes = AddHighBits<0x01010101u>(u.a.codes, high, unit / 2 * 2);
+      u.b.codes = AddHighBits<0x01010101u>(u.b.codes, high, unit / 2 * 2 + 1);
+    }
     UnpackScales(head, unit / 2 * 2, LowHalf(head.x), HighHalf(head.x), u.a);
     UnpackScales(head, unit / 2 * 2 + 1, LowHalf(head.x), HighHalf(head.x), u.b);
     return u;
@@ -97,14 +106,9 @@ QWEN3VL_DEVICE CodeUnit LoadUnit(const unsigned char* row, unsigned blocks, unsi
     const unsigned short d = reinterpret_cast<const unsigned short*>(row + blocks * 208u)[block];
     const signed char* scales = reinterpret_cast<const signed char*>(at) + 192 + 8 * upper + 2 * part + half;
     const auto group = [&](unsigned index) {
-      const Word4 w = Nibbles(low, 4 * index);
-      const unsigned shift = 2 * part + 4 * index;
       const float scale = HalfToFloat(d) * static_cast<float>(scales[4 * index]);
-      return CodeGroup{{AddHighBits(w.x, high.x, shift), AddHighBits(w.y, high.y, shift),
-                        AddHighBits(w.z, high.z, shift), AddHighBits(w.w, high.w, shift)},
-                       128 * upper + 32 * part + 16 * half + 64 * index,
-                       scale,
-                       32.0f * scale};
+      const Word4 codes = AddHighBits<0x03030303u>(Nibbles(low, 4 * index), high, 2 * part + 4 * index);
+      return CodeGroup{codes, 128 * upper + 32 * part + 16 * half + 64 * index, scale, 32.0f * scale};
     };
     return {group(0), group(1)};
   }

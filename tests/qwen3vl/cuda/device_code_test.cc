@@ -48,7 +48,7 @@ std::vector<CodeSet> CodeSets() {
       {"Head64", attention, "attention_64_", 6},        {"Head72", attention, "attention_72_", 4},
       {"Head80", attention, "attention_80_", 4},        {"Head128", attention, "attention_128_", 6},
       {"Layers", EmbeddedDeviceCode(), "layer", 1},     {"Vision", EmbeddedDeviceCode(), "vision", 1},
-      {"Products", EmbeddedDeviceCode(), "product_", 7}};
+      {"Products", EmbeddedDeviceCode(), "product_", 8}};
   std::vector<CodeSet> all;
   for (unsigned compute : {61u, 75u})
     for (CodeSet set : sets) {

@@ -222,6 +222,7 @@ INSTANTIATE_TEST_SUITE_P(
                     DecoderCase{"F16Cache", Format::kF16, Format::kF16, Format::kF16, 4, 1, 72, 1e-3},
                     DecoderCase{"Q8", Format::kQ8_0, Format::kQ8_0, Format::kF16, 4, 2, 64, 0},
                     DecoderCase{"Q4KM", Format::kQ4_K, Format::kQ6_K, Format::kQ8_0, 2, 1, 128, 0},
+                    DecoderCase{"Q5KM", Format::kQ5_K, Format::kQ6_K, Format::kF16, 2, 1, 128, 0},
                     DecoderCase{"Q4Bf16Cache", Format::kQ4_0, Format::kQ4_0, Format::kBF16, 4, 4, 64, 0},
                     // What rounding q and k does to the attention of a layer, docs/gpu.md, twice.
                     DecoderCase{"Int8ScoresF16Cache", Format::kF32, Format::kF32, Format::kF16, 4, 2, 64,
@@ -299,8 +300,8 @@ TEST(DeviceDecoder, SaysWhatItCannotRun) {
   c.head_dim = 130;
   EXPECT_NE(WhyNotOnGpu(c, decoder.weights().layers[0], decoder.kv()), "");
   c.head_dim = 64;
-  w.q.format = Format::kQ5_K;
-  EXPECT_EQ(WhyNotOnGpu(c, w, decoder.kv()).substr(0, 12), "q5_K weights");
+  w.q.format = Format::kQ3_K;
+  EXPECT_EQ(WhyNotOnGpu(c, w, decoder.kv()).substr(0, 12), "q3_K weights");
 }
 
 }  // namespace

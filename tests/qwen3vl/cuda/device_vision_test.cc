@@ -214,8 +214,8 @@ TEST(DeviceVision, SaysWhatItCannotRun) {
   Tower tower({"", Format::kF32, Format::kF32, 2, 64, {}, 4, 0});
   VisionConfig c = tower.config();
   EXPECT_EQ(WhyNotOnGpu(c, tower.weights()), "");
-  tower.weights().deepstack[0].fc2.format = Format::kQ5_K;
-  EXPECT_EQ(WhyNotOnGpu(c, tower.weights()).substr(0, 12), "q5_K weights");
+  tower.weights().deepstack[0].fc2.format = Format::kQ3_K;
+  EXPECT_EQ(WhyNotOnGpu(c, tower.weights()).substr(0, 12), "q3_K weights");
   c.dim = 2 * 132;
   EXPECT_EQ(WhyNotOnGpu(c, tower.weights()).substr(0, 12), "head_dim 132");
 }

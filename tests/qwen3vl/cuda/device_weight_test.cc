@@ -11,7 +11,7 @@ namespace {
 
 TEST(DeviceWeight, TakesTheBytesOfTheFileAndNoMoreThanPadding) {
   for (hw::Format format : {hw::Format::kF32, hw::Format::kF16, hw::Format::kBF16, hw::Format::kQ8_0,
-                            hw::Format::kQ4_0, hw::Format::kQ4_K}) {
+                            hw::Format::kQ4_0, hw::Format::kQ4_K, hw::Format::kQ5_K}) {
     const Weight w{.format = format, .rows = 7, .cols = 2560};
     EXPECT_EQ(LayoutOf(w).bytes(), w.bytes()) << hw::Name(format);
   }
@@ -33,7 +33,7 @@ TEST(DeviceWeight, EveryRowBeginsAtSixteenBytes) {
 }
 
 TEST(DeviceWeight, OtherFormatsHaveNoKernel) {
-  for (hw::Format format : {hw::Format::kQ5_K, hw::Format::kQ4_1, hw::Format::kIQ4_XS, hw::Format::kQ2_K})
+  for (hw::Format format : {hw::Format::kQ3_K, hw::Format::kQ4_1, hw::Format::kIQ4_XS, hw::Format::kQ2_K})
     EXPECT_FALSE(DeviceFormatOf(format)) << hw::Name(format);
 }
 

@@ -29,6 +29,7 @@ std::vector<ProductCase> Cases() {
                                      {hw::Format::kQ8_0, "product_Q8_0"},
                                      {hw::Format::kQ4_0, "product_Q4_0"},
                                      {hw::Format::kQ4_K, "product_Q4_K"},
+                                     {hw::Format::kQ5_K, "product_Q5_K"},
                                      {hw::Format::kQ6_K, "product_Q6_K"}}) {
     // Widths below, at and above what a warp takes at a time; rows that fill no whole block.
     const bool wide_blocks = hw::Info(format).block_elements == 256;

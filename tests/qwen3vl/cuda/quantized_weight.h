@@ -29,6 +29,7 @@ inline BlockScales ScalesOf(hw::Format format) {
     case hw::Format::kQ6_K:
       return {{208}, 2e-4f};
     case hw::Format::kQ4_K:
+    case hw::Format::kQ5_K:
       return {{0, 2}, 5e-4f};
     case hw::Format::kQ4_0:
       return {{0}, 0.04f};
