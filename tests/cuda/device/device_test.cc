@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The cases of the block emulator on a real GPU: every version of the code that the build holds and the
 // device runs, both tiles, both kinds of scores. Where there is no such device the program says so in one
-// line and ends with 3. QWEN3VL_TEST_DRIVER in the environment names another driver library, such as the
-// stand-in.
+// line and ends with 3.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -10,6 +9,7 @@
 #include <memory>
 
 #include "attention/cuda/device_code.h"
+#include "cuda/device/named_driver.h"
 #include "cuda/fake_device.h"
 #include "cuda/kernel_cases.h"
 #include "qwen3vl/error.h"
@@ -23,11 +23,6 @@ using test::AttentionCase;
 // ex2.approx is off by 2^-22 at most, and so is a weight, and the sum it is divided by.
 constexpr double kDeviceTolerance = test::kFloatTolerance + 2 * 0x1p-22;
 
-std::string Driver() {
-  const char* other = std::getenv("QWEN3VL_TEST_DRIVER");
-  return other ? other : hw::kCudaDriverLibrary;
-}
-
 // The device with the code of one compute capability, kept for all cases: its driver compiles it once.
 CudaAttention& DeviceWith(unsigned compute) {
   static std::map<unsigned, std::vector<hw::DeviceCode>> codes;
@@ -36,13 +31,13 @@ CudaAttention& DeviceWith(unsigned compute) {
   if (!device) {
     for (const hw::DeviceCode& c : EmbeddedDeviceCode())
       if (c.compute == compute) codes[compute].push_back(c);
-    device = std::make_unique<CudaAttention>(Driver(), codes[compute]);
+    device = std::make_unique<CudaAttention>(test::NamedDriver(), codes[compute]);
   }
   return *device;
 }
 
 std::vector<unsigned> Computes() {
-  const hw::GpuInfo gpu = hw::CudaDevice(Driver()).info();
+  const hw::GpuInfo gpu = hw::CudaDevice(test::NamedDriver()).info();
   std::vector<unsigned> computes;
   for (const hw::DeviceCode& c : EmbeddedDeviceCode())
     if (c.compute <= static_cast<unsigned>(gpu.compute_major * 10 + gpu.compute_minor) &&
@@ -92,7 +87,7 @@ INSTANTIATE_TEST_SUITE_P(Table, CudaDeviceTest, testing::ValuesIn(SupportedCases
 int RunDeviceTests() {
   std::string why;
   try {
-    const hw::GpuInfo gpu = hw::CudaDevice(Driver()).info();
+    const hw::GpuInfo gpu = hw::CudaDevice(test::NamedDriver()).info();
     if (Computes().empty()) why = "this build has no device code for it";
     std::printf("%s, compute capability %d.%d\n", gpu.name.c_str(), gpu.compute_major, gpu.compute_minor);
   } catch (const Error& e) {

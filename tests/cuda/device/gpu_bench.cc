@@ -13,6 +13,7 @@
 #include "attention/cuda/device_code.h"
 #include "cuda/device/gpu_attention.h"
 #include "cuda/device/gpu_peaks.h"
+#include "cuda/device/named_driver.h"
 #include "qwen3vl/error.h"
 #include "support/attention_cases.h"
 #include "support/near.h"
@@ -155,7 +156,7 @@ void PrintCode(const hw::CudaDevice& device, std::span<const hw::DeviceCode> cod
 }
 
 int Run(size_t length) {
-  const hw::CudaDevice device(hw::kCudaDriverLibrary);
+  const hw::CudaDevice device(test::NamedDriver());
   device.context()->MakeCurrent();
   test::GpuPeaks peaks(device);
   const hw::GpuInfo& gpu = device.info();
@@ -188,7 +189,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "gpu_bench: length '%s', want 1 to 1048576\n", argv[1]);
     return 2;
   }
-  const qwen3vl::hw::GpuList list = qwen3vl::hw::ListGpus(qwen3vl::hw::kCudaDriverLibrary);
+  const qwen3vl::hw::GpuList list = qwen3vl::hw::ListGpus(qwen3vl::test::NamedDriver());
   if (list.devices.empty()) {
     std::fprintf(stderr, "gpu_bench: %s; nothing was measured\n", list.status.c_str());
     return qwen3vl::kNoDevice;

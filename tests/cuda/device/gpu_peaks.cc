@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "qwen3vl/error.h"
+
 namespace qwen3vl::test {
 namespace {
 
@@ -66,6 +68,9 @@ GpuPeaks::GpuPeaks(const hw::CudaDevice& device)
       fma_(module_.Find("peak_fma")),
       read_(module_.Find("peak_read")),
       blocks_(static_cast<unsigned>(device.info().multiprocessors) * 8) {
+  if (!fma_ || !read_)
+    throw Error(ErrorCode::kDevice,
+                "the driver did not find the kernels that measure what the device can do");
   constexpr size_t kTurnBytes = size_t{kPeakThreads} * kReadWords * 4;
   // Beyond any cache, and no more than an eighth of a small device.
   const size_t wanted = std::min<size_t>(size_t{1} << 30, device.info().memory_total_bytes / 8);
