@@ -71,7 +71,7 @@ HWY_INLINE FloatVec LoadFloats(const int8_t* p) {
   return hn::ConvertTo(FloatTag(), hn::PromoteTo(ints, hn::LoadU(bytes, p)));
 }
 
-// acc[r][j] += a[r] * b[j] for M rows and N vectors.
+// acc[r][j] += a[r] * b[j] for all rows and N vectors.
 template <size_t N, size_t... I>
 HWY_INLINE void AddProducts(FloatVec* HWY_RESTRICT acc, const float* HWY_RESTRICT a,
                             const FloatVec* HWY_RESTRICT b, std::index_sequence<I...>) {
@@ -81,17 +81,34 @@ HWY_INLINE void AddProducts(FloatVec* HWY_RESTRICT acc, const float* HWY_RESTRIC
 // Few rows are done sooner than memory delivers B, and the processor's own prefetching stops at page ends.
 constexpr size_t kAheadBytes = 4096;
 
-// Where N vectors of B begin: inside one panel, or panel by panel.
-template <size_t N, class Stored>
+// How the accumulators of M rows and N vectors lie in B and C: kHeight rows of a block are one after the
+// other in C; kSkip vectors before the first one belong to its panel too, as far as N vectors reach the next
+// panel.
+template <size_t kHeight, size_t M, size_t N, size_t kSkip>
+struct BlockShape {
+  static constexpr size_t kRows = M, kVecs = N, kBlockRows = kHeight;
+  static constexpr size_t kPanels = DivideUp(kSkip + N, kPanelVecs);
+  static constexpr size_t PanelOf(size_t j) { return (kSkip + j) / kPanelVecs; }
+  static constexpr size_t ColumnOf(size_t j) { return (kSkip + j) % kPanelVecs * kLanes; }
+  // Offset in C of accumulator i.
+  static constexpr size_t OffsetOf(size_t i) {
+    return (PanelOf(i % N) * kHeight + i / N) * kPanelWidth + ColumnOf(i % N);
+  }
+  // The first column, in its panel, of vectors from `vec` on, less those that are skipped.
+  static constexpr size_t FirstColumn(size_t vec) { return (vec % kPanelVecs - kSkip) * kLanes; }
+};
+
+// Where the vectors of B begin, panel by panel.
+template <class Shape, class Stored>
 struct Columns {
-  static constexpr size_t kPanels = DivideUp(N, kPanelVecs);
+  static constexpr size_t kPanels = Shape::kPanels;
 
   HWY_INLINE Columns(const Product<Stored>& p, size_t vec) {
-    const Stored* first = p.b + vec / kPanelVecs * p.b_stride + vec % kPanelVecs * kLanes;
+    const Stored* first = p.b + vec / kPanelVecs * p.b_stride + Shape::FirstColumn(vec);
     for (size_t j = 0; j < kPanels; ++j) at[j] = first + j * p.b_stride;
   }
   HWY_INLINE const Stored* Vector(size_t j, size_t k) const {
-    return at[j / kPanelVecs] + k * kPanelWidth + j % kPanelVecs * kLanes;
+    return at[Shape::PanelOf(j)] + k * kPanelWidth + Shape::ColumnOf(j);
   }
   // Asks for what 16 steps read a page further on.
   HWY_INLINE void PrefetchAhead() const {
@@ -107,11 +124,11 @@ struct Columns {
 };
 
 // Step k of the inner dimension.
-template <size_t M, size_t N, class Stored, size_t... J>
-HWY_INLINE void Step(FloatVec* HWY_RESTRICT acc, const float* HWY_RESTRICT a, size_t k,
-                     const Columns<N, Stored>& columns, std::index_sequence<J...>) {
-  const FloatVec b[N] = {LoadFloats(columns.Vector(J, k))...};
-  AddProducts<N>(acc, a + k, b, std::make_index_sequence<M * N>{});
+template <class Shape, class Stored, size_t... J>
+HWY_INLINE void Step(FloatVec* HWY_RESTRICT acc, const float* HWY_RESTRICT a,
+                     const Columns<Shape, Stored>& columns, std::index_sequence<J...>) {
+  const FloatVec b[Shape::kVecs] = {LoadFloats(columns.Vector(J, 0))...};
+  AddProducts<Shape::kVecs>(acc, a, b, std::make_index_sequence<Shape::kRows * Shape::kVecs>{});
 }
 
 template <size_t... I>
@@ -119,26 +136,21 @@ HWY_INLINE void Clear(FloatVec* acc, std::index_sequence<I...>) {
   ((acc[I] = hn::Zero(FloatTag())), ...);
 }
 
-// Offset in C of accumulator i of M rows by N vectors.
-template <size_t M, size_t N>
-constexpr size_t OffsetOf(size_t i) {
-  return (i % N / kPanelVecs * M + i / N) * kPanelWidth + i % N % kPanelVecs * kLanes;
-}
-
-template <size_t M, size_t N, size_t... I>
+template <class Shape, size_t... I>
 HWY_INLINE void Store(const FloatVec* acc, float* c, std::index_sequence<I...>) {
-  ((hn::StoreU(acc[I], FloatTag(), c + OffsetOf<M, N>(I))), ...);
+  ((hn::StoreU(acc[I], FloatTag(), c + Shape::OffsetOf(I))), ...);
 }
 
-template <size_t M, size_t N, size_t... I>
+template <class Shape, size_t... I>
 HWY_INLINE void ScaleAndAdd(const FloatVec* acc, float* c, const float* alpha, std::index_sequence<I...>) {
-  ((hn::StoreU(hn::MulAdd(LoadFloats(c + OffsetOf<M, N>(I)), hn::Set(FloatTag(), alpha[I / N]), acc[I]),
-               FloatTag(), c + OffsetOf<M, N>(I))),
+  ((hn::StoreU(
+       hn::MulAdd(LoadFloats(c + Shape::OffsetOf(I)), hn::Set(FloatTag(), alpha[I / Shape::kVecs]), acc[I]),
+       FloatTag(), c + Shape::OffsetOf(I))),
    ...);
 }
 
 // C += acc * scales, or C = acc * scales, for whole or part panels from vector `vec` on.
-template <size_t M, size_t N, size_t... I>
+template <class Shape, size_t... I>
 HWY_INLINE void ScaleColumns(const FloatVec* acc, float* c, const Product<int8_t>& p, size_t vec,
                              std::index_sequence<I...>) {
   const auto scale = [&](size_t j) HWY_ATTR {
@@ -146,83 +158,121 @@ HWY_INLINE void ScaleColumns(const FloatVec* acc, float* c, const Product<int8_t
                       (vec + j) % kPanelVecs * kLanes);
   };
   if (p.begin == 0)
-    ((hn::StoreU(hn::Mul(acc[I], scale(I % N)), FloatTag(), c + OffsetOf<M, N>(I))), ...);
+    ((hn::StoreU(hn::Mul(acc[I], scale(I % Shape::kVecs)), FloatTag(), c + Shape::OffsetOf(I))), ...);
   else
-    ((hn::StoreU(hn::MulAdd(acc[I], scale(I % N), LoadFloats(c + OffsetOf<M, N>(I))), FloatTag(),
-                 c + OffsetOf<M, N>(I))),
+    ((hn::StoreU(hn::MulAdd(acc[I], scale(I % Shape::kVecs), LoadFloats(c + Shape::OffsetOf(I))), FloatTag(),
+                 c + Shape::OffsetOf(I))),
      ...);
 }
 
 inline constexpr size_t kRegisters = kLanes == 16 ? 32 : 16;
 inline constexpr size_t kMaxFewRows = 6;  // rows of a block whose B may be of any format
-inline constexpr size_t kTallRows = kRegisters == 32 ? 12 : 6;  // rows of a block of many
-inline constexpr size_t kMaxBlockVecs = 4;
+inline constexpr size_t kTallRows = 12;   // rows of a block of many, for several register blocks
 
-// M rows, N vectors from vector `vec` on: part of a panel or whole panels.
-template <size_t M, size_t N, class Stored>
-HWY_NOINLINE void RegisterBlock(const Product<Stored>& p, size_t vec) {
-  static_assert(N <= kPanelVecs ? kPanelVecs % N == 0 : N % kPanelVecs == 0);
-  constexpr std::make_index_sequence<M * N> kAll{};
-  constexpr std::make_index_sequence<N> kColumns{};
-  constexpr size_t kChunk = M * kPanelWidth;  // of A, from 16 inner rows to the next
-  Columns<N, Stored> columns(p, vec);
-  FloatVec acc[M * N];
+// Rows `row` to row + M - 1 of a block with N vectors of B from vector `vec` on.
+template <class Shape, class Stored>
+HWY_NOINLINE void RegisterBlock(const Product<Stored>& p, size_t row, size_t vec) {
+  constexpr std::make_index_sequence<Shape::kRows * Shape::kVecs> kAll{};
+  constexpr std::make_index_sequence<Shape::kVecs> kColumns{};
+  constexpr size_t kChunk = Shape::kBlockRows * kPanelWidth;  // of A, from 16 inner rows to the next
+  Columns<Shape, Stored> columns(p, vec);
+  FloatVec acc[Shape::kRows * Shape::kVecs];
   Clear(acc, kAll);
-  const float* piece = p.a + p.begin / kPanelWidth * kChunk;
+  const float* piece = p.a + p.begin / kPanelWidth * kChunk + row * kPanelWidth;
   columns.Advance(p.begin);
   for (size_t at = p.begin; at < p.end; piece += kChunk) {
     const size_t skip = at % kPanelWidth;
     const size_t n = HWY_MIN(kPanelWidth - skip, p.end - at);
     const float* a = piece + skip;
     at += n;
-    if constexpr (M < kTallRows) columns.PrefetchAhead();
+    if constexpr (Shape::kBlockRows < kTallRows) columns.PrefetchAhead();
 #pragma GCC unroll 4
-    for (size_t k = 0; k < n; ++k, ++a, columns.Advance(1)) Step<M>(acc, a, 0, columns, kColumns);
+    for (size_t k = 0; k < n; ++k, ++a, columns.Advance(1)) Step(acc, a, columns, kColumns);
   }
-  float* c = p.c + vec / kPanelVecs * kChunk + vec % kPanelVecs * kLanes;
+  float* c = p.c + vec / kPanelVecs * kChunk + row * kPanelWidth + Shape::FirstColumn(vec);
   if constexpr (std::is_same_v<Stored, int8_t>)
-    if (p.column_scales) return ScaleColumns<M, N>(acc, c, p, vec, kAll);
+    if (p.column_scales) return ScaleColumns<Shape>(acc, c, p, vec, kAll);
   if (p.alpha)
-    ScaleAndAdd<M, N>(acc, c, p.alpha, kAll);
+    ScaleAndAdd<Shape>(acc, c, p.alpha + row, kAll);
   else
-    Store<M, N>(acc, c, kAll);
+    Store<Shape>(acc, c, kAll);
 }
 
-// rows * vecs accumulators, vecs of B and one broadcast fit the registers, in pieces that divide a panel.
-constexpr bool FitsRegisters(size_t rows, size_t vecs) {
-  return rows * vecs + vecs + 1 <= kRegisters &&
-         (vecs > kPanelVecs ? vecs % kPanelVecs : kPanelVecs % vecs) == 0;
-}
+// rows * vecs accumulators, vecs of B and one broadcast fit the registers.
+constexpr bool FitsRegisters(size_t rows, size_t vecs) { return rows * vecs + vecs + 1 <= kRegisters; }
 
-// Vectors `vec` to `end` of the product of M rows, widest register blocks first.
+// Vectors `vec` to `end` of the product of M rows, widest register blocks first. vec is the first of a panel.
 template <size_t M, class Stored>
-void MultiplyRows(const Product<Stored>& p, size_t vec, size_t end) {
+void MultiplyFew(const Product<Stored>& p, size_t vec, size_t end) {
   if constexpr (FitsRegisters(M, 4))
-    for (; vec + 4 <= end; vec += 4) RegisterBlock<M, 4, Stored>(p, vec);
+    for (; vec + 4 <= end; vec += 4) RegisterBlock<BlockShape<M, M, 4, 0>>(p, 0, vec);
   if constexpr (FitsRegisters(M, 2))
-    for (; vec + 2 <= end; vec += 2) RegisterBlock<M, 2, Stored>(p, vec);
-  for (; vec < end; ++vec) RegisterBlock<M, 1, Stored>(p, vec);
+    for (; vec + 2 <= end; vec += 2) RegisterBlock<BlockShape<M, M, 2, 0>>(p, 0, vec);
+  for (; vec < end; ++vec) RegisterBlock<BlockShape<M, M, 1, 0>>(p, 0, vec);
 }
 
-// Vectors `vec` to `end` of the product; vec is the first of a panel. rows is 1 .. kMaxFewRows, or kTallRows
-// where B is float.
+// Vectors of B that a register block of a tall block takes at once, of `left`: so many that a step loads
+// least for its multiply-adds (4 + 3 values for 12, 6 + 4 for 24), and no single one in the end.
+constexpr size_t TallVecs(size_t left) {
+  if (kRegisters == 32) return left >= 4 ? 4 : left >= 2 ? 2 : 1;
+  if (kPanelVecs == 2 && left >= 3 && left != 4) return 3;
+  return left >= 2 ? 2 : 1;
+}
+
+// The most rows that go with so many vectors.
+constexpr size_t TallRowsWith(size_t vecs) {
+  for (size_t rows : {12, 6, 4})
+    if (FitsRegisters(rows, vecs)) return rows;
+  return 2;
+}
+
+template <size_t N, class Stored>
+void MultiplyTallVecs(const Product<Stored>& p, size_t vec) {
+  constexpr size_t kRows = TallRowsWith(N);
+  for (size_t row = 0; row < kTallRows; row += kRows) {
+    if constexpr (kPanelVecs == 2 && N > 1)
+      if (vec % 2) {
+        RegisterBlock<BlockShape<kTallRows, kRows, N, 1>>(p, row, vec);
+        continue;
+      }
+    RegisterBlock<BlockShape<kTallRows, kRows, N, 0>>(p, row, vec);
+  }
+}
+
+// Vectors `vec` to `end` of the product of kTallRows rows.
+template <class Stored>
+void MultiplyTall(const Product<Stored>& p, size_t vec, size_t end) {
+  while (vec < end) {
+    const size_t n = TallVecs(end - vec);
+    if constexpr (kRegisters == 32)
+      if (n == 4) MultiplyTallVecs<4>(p, vec);
+    if constexpr (kPanelVecs == 2)
+      if (n == 3) MultiplyTallVecs<3>(p, vec);
+    if (n == 2) MultiplyTallVecs<2>(p, vec);
+    if (n == 1) MultiplyTallVecs<1>(p, vec);
+    vec += n;
+  }
+}
+
+// Vectors `vec` to `end` of the product. rows is 1 .. kMaxFewRows, and vec the first of a panel, or rows is
+// kTallRows and B is float.
 template <class Stored>
 void Multiply(const Product<Stored>& p, size_t rows, size_t vec, size_t end) {
   if constexpr (std::is_same_v<Stored, float>)
-    if (rows == kTallRows) return MultiplyRows<kTallRows>(p, vec, end);
+    if (rows == kTallRows) return MultiplyTall(p, vec, end);
   switch (rows) {
     case 1:
-      return MultiplyRows<1>(p, vec, end);
+      return MultiplyFew<1>(p, vec, end);
     case 2:
-      return MultiplyRows<2>(p, vec, end);
+      return MultiplyFew<2>(p, vec, end);
     case 3:
-      return MultiplyRows<3>(p, vec, end);
+      return MultiplyFew<3>(p, vec, end);
     case 4:
-      return MultiplyRows<4>(p, vec, end);
+      return MultiplyFew<4>(p, vec, end);
     case 5:
-      return MultiplyRows<5>(p, vec, end);
+      return MultiplyFew<5>(p, vec, end);
     default:
-      return MultiplyRows<6>(p, vec, end);
+      return MultiplyFew<6>(p, vec, end);
   }
 }
 

@@ -13,7 +13,7 @@
 namespace qwen3vl::attention {
 
 inline constexpr size_t kMaxTiledHeadDim = 256;
-// A multiple of the heights of the register blocks that many rows are cut into, 6 and 12.
+// Rows of a block where there are many.
 inline constexpr size_t kRowBlock = 12;
 // q rows whose scores against one tile are computed, turned into weights and used while they are in the first
 // cache.

@@ -28,10 +28,6 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr float kLog2E = 1.44269504f;
 constexpr size_t kPaddedBlock = DivideUp(kRowBlock, kLanes) * kLanes;  // rows of a block in whole vectors
-// Vectors of a panel of keys or values that all blocks of a group use before the next ones: a whole number of
-// panels, and what the tallest register block takes at once.
-constexpr size_t kSharedVecs = kPanelVecs > 2 ? kPanelVecs : 2;
-
 constexpr size_t kScaleBlock = 32;  // values of a row that share a scale in q8_0
 
 HWY_INLINE void PrefetchForWriting(void* p) { __builtin_prefetch(p, /*rw=*/1); }
@@ -351,19 +347,20 @@ class TaskRun {
       v.VisitFloats([&](const auto* strips) { AddWeighted(group, strips, v.stride); });
   }
 
-  // Vectors that all blocks of a group take before the next ones.
-  static size_t SharedVecs(std::span<const Work> group) {
-    return group.size() > 1 ? kSharedVecs : SIZE_MAX / 2;
+  // Vectors, of `left`, that all blocks of a group take before the next ones.
+  size_t SharedVecs(std::span<const Work> group, size_t left) const {
+    if (group.size() == 1) return left;
+    return height_ == kTallRows ? TallVecs(left) : std::min(std::max<size_t>(kPanelVecs, 2), left);
   }
 
   template <class Stored>
   void Scores(std::span<const Work> group, const Stored* k, size_t stride, Ahead ahead) const {
-    const size_t step = SharedVecs(group);
     KvRange panels;
     for (const Work& w : group) panels = Union(panels, PanelsOf(w));
     Product<Stored> p{nullptr, 0, head_dim_, k, stride, nullptr, nullptr};
     const size_t end = panels.end * kPanelVecs;
-    for (size_t vec = panels.begin * kPanelVecs; vec < end; vec += HWY_MIN(step, end - vec)) {
+    for (size_t vec = panels.begin * kPanelVecs, step; vec < end; vec += step) {
+      step = SharedVecs(group, end - vec);
       PrefetchPart(ahead, DivideUp(end - vec, step));
       for (const Work& w : group) {
         const size_t from = HWY_MAX(vec, PanelsOf(w).begin * kPanelVecs);
@@ -378,18 +375,19 @@ class TaskRun {
 
   template <class Stored>
   void AddWeighted(std::span<const Work> group, const Stored* v, size_t stride) const {
-    const size_t step = SharedVecs(group);
     Product<Stored> p{nullptr, 0, 0, v, stride, nullptr, nullptr};
     const size_t n_vecs = DivideUp(head_dim_, kLanes);
-    for (size_t vec = 0; vec < n_vecs; vec += HWY_MIN(step, n_vecs - vec))
+    for (size_t vec = 0, step; vec < n_vecs; vec += step) {
+      step = SharedVecs(group, n_vecs - vec);
       for (const Work& w : group) {
         p.a = w.scores;
         p.begin = w.seen.begin;
         p.end = w.seen.end;
         p.c = Acc(w.block);
         p.alpha = w.is_first ? nullptr : w.alpha;
-        Multiply(p, height_, vec, HWY_MIN(n_vecs, vec + step));
+        Multiply(p, height_, vec, vec + step);
       }
+    }
   }
 
   // Scores against q8_0 keys as they are stored: a scale is applied to the sum over its 32 dimensions.

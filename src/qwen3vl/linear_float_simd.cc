@@ -11,21 +11,27 @@
 #define HWY_TARGET_INCLUDE "qwen3vl/linear_float_simd.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
-//
+
+HWY_BEFORE_NAMESPACE();
+namespace qwen3vl::HWY_NAMESPACE {
+// Vectors of weight rows, and activation rows of a group: 24 of 32 registers are sums, or 12 of 16, and a
+// step loads the least for its multiply-adds (4 + 6 values for 24, 3 + 4 for 12).
+#if HWY_TARGET <= HWY_AVX3
+constexpr size_t kPanelVectors = 4, kFloatCols = 6;
+#elif HWY_TARGET == HWY_SCALAR
+constexpr size_t kPanelVectors = 4, kFloatCols = 2;
+#else
+constexpr size_t kPanelVectors = 3, kFloatCols = 4;
+#endif
+}  // namespace qwen3vl::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
 #include "qwen3vl/linear_panel-inl.h"
 #include "qwen3vl/linear_unpack-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace qwen3vl::HWY_NAMESPACE {
 
-// Activation rows of a group: with two vectors of weight rows, 12 of 16 or 28 of 32 registers are sums.
-#if HWY_TARGET <= HWY_AVX3
-constexpr size_t kFloatCols = 14;
-#elif HWY_TARGET == HWY_SCALAR
-constexpr size_t kFloatCols = 2;
-#else
-constexpr size_t kFloatCols = 6;
-#endif
 constexpr size_t kFloatChunk = 256;  // columns of a panel: it stays in the first-level cache
 
 using DF = hn::ScalableTag<float>;

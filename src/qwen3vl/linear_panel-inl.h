@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What both many-row products share: transposing four weight rows into a panel, the order of panels and
-// groups, and the edges of the output. Include after hwy/highway.h, once per target.
+// groups, and the edges of the output. Include after hwy/highway.h, once per target, where kPanelVectors says
+// how many vectors of 32-bit lanes, a weight row a lane, make a panel.
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -19,14 +20,8 @@ HWY_BEFORE_NAMESPACE();
 namespace qwen3vl::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Weight rows of a panel: vectors of 32-bit lanes, a row a lane.
-#if HWY_TARGET == HWY_SCALAR
-constexpr size_t kPanelVectors = 4;
-#else
-constexpr size_t kPanelVectors = 2;
-#endif
 constexpr size_t kLanes = hn::MaxLanes(hn::ScalableTag<int32_t>());
-constexpr size_t kPanelRows = kPanelVectors * kLanes;
+constexpr size_t kPanelRows = kPanelVectors * kLanes;  // weight rows
 static_assert(kPanelRows % 4 == 0);
 
 // out(j)[0 .. 3] = the j-th 32-bit words of four rows, j = 0 .. 3.

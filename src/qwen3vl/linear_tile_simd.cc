@@ -15,7 +15,17 @@
 #define HWY_TARGET_INCLUDE "qwen3vl/linear_tile_simd.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
-//
+
+HWY_BEFORE_NAMESPACE();
+namespace qwen3vl::HWY_NAMESPACE {
+#if HWY_TARGET == HWY_SCALAR
+constexpr size_t kPanelVectors = 4;
+#else
+constexpr size_t kPanelVectors = 2;
+#endif
+}  // namespace qwen3vl::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
 #include "qwen3vl/linear_panel-inl.h"
 #include "qwen3vl/linear_quantize-inl.h"
 #include "qwen3vl/linear_unpack-inl.h"

@@ -61,6 +61,11 @@ gpu::ScoreType GpuTarget::scores() const {
   return request.options->gpu_scores == GpuScores::kInt8 ? gpu::ScoreType::kInt8 : gpu::ScoreType::kF32;
 }
 
+std::string GpuTarget::path() const {
+  return std::string(attention::Name(attention::Path::kCudaTiled)) +
+         (scores() == gpu::ScoreType::kInt8 ? ", int8 scores" : "");
+}
+
 GpuChoice ChooseGpu(const GpuRequest& request, const std::string& driver_library, const GpuCode& code) {
   const bool layers = WantsLayers(request), tower = WantsTower(request);
   if (!layers && !tower) return {};

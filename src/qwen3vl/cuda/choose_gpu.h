@@ -23,8 +23,9 @@ struct GpuTarget {
 
   // Free memory of the device, but for what its driver needs for itself and for the compiled kernels.
   size_t UsableBytes() const;
-  // The asked kind of scores.
+  // The asked kind of scores, and what attention with them is called in reports.
   gpu::ScoreType scores() const;
+  std::string path() const;
 };
 
 struct LayersChoice {

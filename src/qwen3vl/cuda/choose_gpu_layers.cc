@@ -10,13 +10,14 @@
 namespace qwen3vl {
 namespace {
 
-std::string NameOf(attention::Path path) { return std::string(attention::Name(path)); }
-
 class CudaLayers : public GpuLayers {
  public:
   // `output` may be null.
-  CudaLayers(std::unique_ptr<DeviceDecoder> decoder, std::unique_ptr<DeviceOutput> output)
-      : decoder_(std::move(decoder)), output_(std::move(output)), range_(decoder_->range()) {}
+  CudaLayers(std::unique_ptr<DeviceDecoder> decoder, std::unique_ptr<DeviceOutput> output, std::string path)
+      : decoder_(std::move(decoder)),
+        output_(std::move(output)),
+        range_(decoder_->range()),
+        path_(std::move(path)) {}
 
   size_t first() const override { return range_.first; }
   size_t end() const override { return range_.end; }
@@ -29,7 +30,7 @@ class CudaLayers : public GpuLayers {
       decoder_->Run(step, {begin, end}, runtime);
     };
     if (Done(run, runtime)) {
-      runtime.NotePath(NameOf(attention::Path::kCudaTiled), "gpu", "");
+      runtime.NotePath(path_, "gpu", "");
       return true;
     }
     for (size_t i = begin; i < end; ++i) step.cache->TruncateLayer(i, before);
@@ -53,7 +54,7 @@ class CudaLayers : public GpuLayers {
     } catch (const Error& e) {
       why = e.what();
     }
-    runtime.NotePath(NameOf(attention::Path::kCpuTiled), "gpu",
+    runtime.NotePath(std::string(attention::Name(attention::Path::kCpuTiled)), "gpu",
                      why + "; layers " + std::to_string(range_.first) + " to " +
                          std::to_string(range_.end - 1) + (output_ ? " and the output matrix" : "") +
                          " go on on the CPU");
@@ -65,6 +66,7 @@ class CudaLayers : public GpuLayers {
   std::unique_ptr<DeviceDecoder> decoder_;  // null once the device has failed
   std::unique_ptr<DeviceOutput> output_;
   const LayerRange range_;
+  const std::string path_;
 };
 
 // The choice step by step; throws Error where the device fails.
@@ -91,7 +93,7 @@ class Chooser {
       last = ChooseGpuOutput(target_);
       report += "; " + last.report;
     }
-    return {std::make_unique<CudaLayers>(std::move(decoder), std::move(last.output)), report};
+    return {std::make_unique<CudaLayers>(std::move(decoder), std::move(last.output), target_.path()), report};
   }
 
  private:

@@ -13,7 +13,8 @@ namespace {
 
 class CudaTower : public GpuTower {
  public:
-  explicit CudaTower(std::unique_ptr<DeviceVision> tower) : tower_(std::move(tower)) {}
+  CudaTower(std::unique_ptr<DeviceVision> tower, std::string path)
+      : tower_(std::move(tower)), path_(std::move(path)) {}
 
   bool Encode(const VisionStep& step, VisualFeatures& features, Runtime& runtime) override {
     if (!tower_) return false;
@@ -21,7 +22,7 @@ class CudaTower : public GpuTower {
     try {
       ThrowIfAsked(attention::Fault::kLaunch, ErrorCode::kDevice, "kernel launch failed");
       tower_->Encode(step, features, runtime);
-      runtime.NotePath(std::string(attention::Name(attention::Path::kCudaTiled)), "gpu vision", "");
+      runtime.NotePath(path_, "gpu vision", "");
       return true;
     } catch (const std::bad_alloc&) {
       why = "no memory to collect the features in; this picture is encoded on the CPU";
@@ -37,6 +38,7 @@ class CudaTower : public GpuTower {
 
  private:
   std::unique_ptr<DeviceVision> tower_;  // null once the device has failed
+  const std::string path_;
 };
 
 }  // namespace
@@ -63,7 +65,7 @@ TowerChoice ChooseGpuTower(const GpuTarget& target) {
     if (!decision.take) return {nullptr, decision.report};
   }
   const std::string report = decision.report + MemoryOf(*tower);
-  return {std::make_unique<CudaTower>(std::move(tower)), report};
+  return {std::make_unique<CudaTower>(std::move(tower), target.path()), report};
 }
 
 }  // namespace qwen3vl
