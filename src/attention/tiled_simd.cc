@@ -34,7 +34,8 @@ HWY_INLINE void PrefetchForWriting(void* p) { __builtin_prefetch(p, /*rw=*/1); }
 // Into the second cache: the first one is full of what is at work.
 HWY_INLINE void PrefetchFar(const void* p) { __builtin_prefetch(p, /*rw=*/0, /*locality=*/2); }
 
-// Rows of the register blocks of a task: few rows in the fewest, even blocks, many in the tallest.
+static_assert(kTallRows == kRowBlock);
+// Rows of the blocks of a task: few rows in the fewest, even blocks, many in tall ones.
 constexpr size_t BlockRows(size_t rows) {
   return rows <= 3 * kMaxFewRows ? DivideUp(rows, DivideUp(rows, kMaxFewRows)) : kTallRows;
 }

@@ -110,6 +110,28 @@ TEST_P(AttentionCaseTest, TiledMatchesFloat64OnEveryIsa) {
   });
 }
 
+// Every number of vectors that register blocks are left with, in heads (4 to 68 of 4 floats) and in keys (1
+// to 9 panels), at both ends of a causal triangle.
+TEST(TallBlocks, EveryRemainderMatchesFloat64) {
+  for (size_t i = 0; i < 17; ++i) {
+    AttentionCase c{
+        .name = "", .shape = {1, 25, 17 + i % 9 * 16, 2, 1, 16 + 8 * i - i % 3}, .causal = i % 2 == 0};
+    if (i % 4 == 0) c.kv_begin = 16 + i;
+    SCOPED_TRACE(testing::Message() << "keys " << c.shape.kv_len << ", head_dim " << c.shape.head_dim);
+    const AttentionTensors t(c);
+    const test::AttentionReference ref = Reference(t, t.k, t.v);
+    OnEveryIsa([&] {
+      for (const size_t tile : {size_t{48}, size_t{256}}) {
+        Workspace workspace;
+        const Result r = RunWay(t.inputs(), {.tile = tile}, workspace);
+        EXPECT_EQ(r.report.used, Path::kCpuTiled) << r.report.sentence;
+        ExpectOut(r.out, ref.out, kFloatTolerance);
+        ExpectLse(r.lse, ref.lse);
+      }
+    });
+  }
+}
+
 TEST_P(AttentionCaseTest, ThreadsLeaveHardlyATraceAndRunsNone) {
   const AttentionTensors t(GetParam());
   Workspace workspace;
