@@ -18,6 +18,7 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace qwen3vl::HWY_NAMESPACE {
+// Vectors of weight rows, for linear_panel-inl.h.
 #if HWY_TARGET == HWY_SCALAR
 constexpr size_t kPanelVectors = 4;
 #else

@@ -59,7 +59,7 @@ TEST_F(GpuLayersTest, TheLastLayerAloneAndInSmallChunks) {
   EXPECT_EQ(session.attention_paths(), "cpu_tiled, cuda_tiled");
 }
 
-// The logits of all positions, in turns of four rows, in every order of layers' and output's failing.
+// Between the layers and the logits of all positions; nothing of the step is lost.
 TEST_F(GpuLayersTest, TheOutputMatrixFailsAloneAndTheLayersFollow) {
   const GoldenCase c = CaseNamed("robust_text");
   const test::GoldenFile golden(c.entry["file"].get<std::string>());
