@@ -33,6 +33,9 @@ struct LayersStep {
   size_t n_deepstack = 0;  // first layers of the model after which features are added
 };
 
+// Hidden states whose logits a GPU makes at a time: room for them is taken with the output matrix.
+inline constexpr size_t kGpuOutputRows = 4;
+
 // Layers first() .. end() - 1 of a decoder on a GPU, with their keys and values, and perhaps the output
 // matrix. New keys and values also go to the cache in main memory, so that nothing is lost with the device.
 class GpuLayers {

@@ -8,6 +8,7 @@
 
 #include "attention/kv_cache.h"
 #include "hw/checked.h"
+#include "qwen3vl/gpu_layers.h"
 #include "qwen3vl/image.h"
 #include "qwen3vl/kv_type.h"
 #include "qwen3vl/text.h"
@@ -144,6 +145,10 @@ size_t EstimateGpuMemory(const ModelConfig& config, std::span<const TensorEntry>
     const size_t picture = width && height ? PatchesOf(config, options, width, height) : 0;
     bytes = hw::CheckedAdd(bytes, TowerScratchBytes(*config.vision, std::max(room, picture)), kGpuMemory);
   }
+  if (n == t.n_layers)
+    bytes = hw::CheckedAdd(
+        bytes, hw::CheckedProduct({kGpuOutputRows, t.dim + t.vocab_size, sizeof(float)}, kGpuMemory),
+        kGpuMemory);
   for (const TensorEntry& e : tensors) {
     const std::optional<size_t> layer = TextLayerOf(e.name);
     if (layer ? *layer >= t.n_layers - n

@@ -39,24 +39,20 @@ StoredRow ReadRow(const Inputs& in, const TensorRef& tensor, bool value, size_t 
   return {in.cache->format, raw};
 }
 
-bool AllFinite(const float* values, size_t n) {
-  return std::all_of(values, values + n, [](float x) { return std::isfinite(x); });
-}
-
-// Row number `to` of the arrays; returns whether all of it is finite.
-bool WriteRow(const StoredRow& row, size_t head_dim, const CudaProblem& p, KvArrays arrays, size_t to) {
+// Row number `to` of the arrays.
+void WriteRow(const StoredRow& row, size_t head_dim, const CudaProblem& p, KvArrays arrays, size_t to) {
   switch (p.format) {
     case gpu::KvFormat::kF32: {
       float* at = reinterpret_cast<float*>(arrays.data) + to * p.head_dim;
       DecodeRow(row.format, row.bytes, head_dim, at);
       std::fill(at + head_dim, at + p.head_dim, 0.0f);
-      return AllFinite(at, head_dim);
+      return;
     }
     case gpu::KvFormat::kF16: {
       auto* at = reinterpret_cast<uint16_t*>(arrays.data) + to * p.head_dim;
       std::memcpy(at, row.bytes, head_dim * sizeof(uint16_t));
       std::fill(at + head_dim, at + p.head_dim, uint16_t{0});
-      return std::all_of(at, at + head_dim, [](uint16_t bits) { return (bits & 0x7c00u) != 0x7c00u; });
+      return;
     }
     case gpu::KvFormat::kQ8_0:
       break;
@@ -64,15 +60,24 @@ bool WriteRow(const StoredRow& row, size_t head_dim, const CudaProblem& p, KvArr
   const auto* blocks = reinterpret_cast<const hw::BlockQ8_0*>(row.bytes);
   std::byte* at = arrays.data + to * p.head_dim;
   uint16_t* scales = arrays.scales + to * p.head_dim / 32;
-  bool finite = true;
   for (size_t b = 0; b < p.head_dim / 32; ++b) {
     hw::BlockQ8_0 block{};
     if (b < head_dim / 32) std::memcpy(&block, blocks + b, sizeof block);
     std::memcpy(at + b * 32, block.q, 32);
     scales[b] = block.d;
-    finite &= (block.d & 0x7c00u) != 0x7c00u;
   }
-  return finite;
+}
+
+// Of a row that WriteRow wrote: all of its values, or of its scales.
+bool IsFinite(const CudaProblem& p, KvArrays arrays, size_t row) {
+  if (p.format == gpu::KvFormat::kF32) {
+    const float* values = reinterpret_cast<const float*>(arrays.data) + row * p.head_dim;
+    return std::all_of(values, values + p.head_dim, [](float x) { return std::isfinite(x); });
+  }
+  const bool scaled = p.format == gpu::KvFormat::kQ8_0;
+  const size_t n = scaled ? p.head_dim / 32 : p.head_dim;
+  const uint16_t* halves = (scaled ? arrays.scales : reinterpret_cast<const uint16_t*>(arrays.data)) + row * n;
+  return std::all_of(halves, halves + n, [](uint16_t bits) { return (bits & 0x7c00u) != 0x7c00u; });
 }
 
 void ClearRow(const CudaProblem& p, KvArrays arrays, size_t to) {
@@ -99,7 +104,7 @@ void PackQ(const Inputs& in, const CudaProblem& p, hw::Threads threads, std::byt
   });
 }
 
-// Whether all values are finite.
+// Whether all of V is finite.
 bool PackKv(const Inputs& in, const CudaProblem& p, hw::Threads threads, std::byte* upload) {
   const Shape& s = in.shape;
   const KvArrays k{upload + p.layout.k, reinterpret_cast<uint16_t*>(upload + p.layout.k_scales)};
@@ -118,7 +123,8 @@ bool PackKv(const Inputs& in, const CudaProblem& p, hw::Threads threads, std::by
         continue;
       }
       WriteRow(ReadRow(in, in.k, /*value=*/false, batch, head, pos, raw.data()), s.head_dim, p, k, to);
-      all &= WriteRow(ReadRow(in, in.v, /*value=*/true, batch, head, pos, raw.data()), s.head_dim, p, v, to);
+      WriteRow(ReadRow(in, in.v, /*value=*/true, batch, head, pos, raw.data()), s.head_dim, p, v, to);
+      all &= IsFinite(p, v, to);
     }
     if (!all) finite.store(false, std::memory_order_relaxed);
   });

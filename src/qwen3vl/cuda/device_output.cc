@@ -5,11 +5,14 @@
 #include <cassert>
 
 #include "qwen3vl/cuda/device_places.h"
+#include "qwen3vl/gpu_layers.h"
 
 namespace qwen3vl {
 
+static_assert(kGpuOutputRows <= gpu::kMaxDotTokens, "more rows would take the product for many");
+
 PlacedOutput PlaceOutput(const Weight& weight) {
-  const size_t n = gpu::kMaxDotTokens;
+  const size_t n = kGpuOutputRows;
   DevicePlaces places;
   PlacedOutput at{.weight = places.Matrix(weight)};
   const size_t padded = at.weight.layout.padded_cols();
@@ -44,8 +47,8 @@ void DeviceOutput::Run(hw::MatrixView<const float> x, hw::MatrixView<float> logi
   device_->context()->MakeCurrent();
   const hw::CudaAddress base = memory_.address();
   const DeviceProduct product{.weight = &placed_.weight, .y = base + placed_.logits};
-  for (size_t begin = 0; begin < x.rows; begin += gpu::kMaxDotTokens) {
-    const size_t n = std::min<size_t>(gpu::kMaxDotTokens, x.rows - begin);
+  for (size_t begin = 0; begin < x.rows; begin += kGpuOutputRows) {
+    const size_t n = std::min(kGpuOutputRows, x.rows - begin);
     for (size_t i = 0; i < n; ++i)
       memory_.Upload(placed_.x + i * x.cols * sizeof(float), x.row(begin + i), x.cols * sizeof(float));
     kernels_.Products({&product, 1}, base,

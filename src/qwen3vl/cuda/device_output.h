@@ -11,7 +11,7 @@
 
 namespace qwen3vl {
 
-// Offsets into one block of device memory, for up to gpu::kMaxDotTokens rows at a time.
+// Offsets into one block of device memory, for up to kGpuOutputRows rows at a time.
 struct PlacedOutput {
   PlacedWeight weight;
   size_t x = 0, codes = 0, scales = 0, sums = 0;  // [n, cols], and the same in 8 bits

@@ -9,6 +9,7 @@
 #include "cuda/fake_driver.h"
 #include "qwen3vl/cuda/driver_code.h"
 #include "qwen3vl/cuda/quantized_weight.h"
+#include "qwen3vl/memory_need.h"
 #include "support/near.h"
 
 namespace qwen3vl {
@@ -54,6 +55,22 @@ TEST(DeviceOutput, MemoryIsKnownBeforehand) {
   const PlacedOutput at = PlaceOutput(w);
   EXPECT_GE(at.bytes, w.bytes() + 4 * w.rows * sizeof(float));
   EXPECT_LT(at.bytes, w.bytes() + w.bytes() / 40);
+}
+
+TEST(DeviceOutput, RoomForLogitsIsAnnounced) {
+  ModelConfig config;
+  config.text.n_layers = config.text.n_kv_heads = 1;
+  config.text.head_dim = 128;
+  config.text.max_seq_len = 64;
+  const Weight w{.format = Format::kF16, .rows = 151936, .cols = 2048};
+  const auto announced = [&](size_t rows) {
+    config.text.vocab_size = rows;
+    return static_cast<double>(EstimateGpuMemory(config, {}, {.gpu_layers = 1}, 0, 0));
+  };
+  const double room = static_cast<double>(PlaceOutput(w).bytes - w.bytes());
+  const double grown = announced(w.rows) - announced(0);
+  EXPECT_GE(grown, room);
+  EXPECT_LE(grown, 1.25 * room);  // what layers work on is taken as on the CPU, with logits of one row
 }
 
 }  // namespace

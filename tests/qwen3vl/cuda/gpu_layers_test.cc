@@ -10,7 +10,10 @@
 #include "attention/fault.h"
 #include "cuda/stand_in_code.h"
 #include "qwen3vl/cuda/choose_gpu.h"
+#include "qwen3vl/cuda/decoder_memory.h"
+#include "qwen3vl/cuda/device_output.h"
 #include "qwen3vl/cuda/golden_session.h"
+#include "qwen3vl/memory_need.h"
 #include "support/near.h"
 
 namespace qwen3vl {
@@ -47,6 +50,22 @@ TEST_F(GpuLayersTest, AllLayersOnTheGpuGiveTheRecordedNumbers) {
   EXPECT_TRUE(test::AllNear(std::span(run.tensors.at("logits").floats).last(judge.size()), judge, 1e-4));
   EXPECT_EQ(session.attention_paths(), "cpu_tiled, cuda_tiled");  // the tower, the text
   EXPECT_THAT(warnings_, IsEmpty());
+}
+
+// Within a twentieth.
+TEST_F(GpuLayersTest, TakeTheMemoryThatWasAnnounced) {
+  const ModelFiles& files = TinyModel().impl()->files;
+  SessionOptions options = Options(2);
+  options.gpu_vision = GpuVision::kOff;
+  options.context = 256;
+  const TextConfig& t = files.config.text;
+  const attention::KvCacheShape kv{
+      .n_layers = 2, .n_kv_heads = t.n_kv_heads, .head_dim = t.head_dim, .capacity = 256};
+  const DecoderMemory layers =
+      PlaceDecoder(t, files.text, {0, 2}, kv, options.context, /*multiprocessors=*/5);
+  const double taken = static_cast<double>(layers.total() + PlaceOutput(files.text.output).bytes);
+  EXPECT_NEAR(static_cast<double>(EstimateGpuMemory(files.config, files.tensors, options, 0, 0)), taken,
+              0.05 * taken);
 }
 
 TEST_F(GpuLayersTest, TheLastLayerAloneAndInSmallChunks) {
