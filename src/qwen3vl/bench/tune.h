@@ -24,7 +24,7 @@ std::vector<TuneShape> ShapesOfModel(const std::string& model, const std::string
 struct TuneOptions {
   std::vector<TuneShape> shapes;
   std::vector<size_t> tiles = {64, 128, 256, 512};
-  std::vector<size_t> q_rows = {48, 96, 144, 192};
+  std::vector<size_t> q_rows = {48, 96, 192, 384, 768};
   std::vector<size_t> threads;  // empty: the physical fast cores, and all logical ones
   size_t prompt = 512;          // query rows; causal shapes see those of `keys` before them, too
   size_t keys = 2048;
