@@ -36,11 +36,15 @@ void CopyElements(size_t element_bytes, const std::byte* from, size_t from_step,
   CopyStrided<uint32_t>(from, from_step, to, to_step, n);
 }
 
-// A stretch of up to 32 dimensions [d, d + n) of row `pos`: where its elements are inside panels and strips.
+// Where the elements of dimension d of row `pos` are inside panels and strips.
 size_t KIndex(const KvCacheLayer& l, size_t pos, size_t d) {
+  if (l.format == hw::Format::kQ8_0)
+    return (pos / kPanelRows * l.head_dim + d / 2 * 2) * kPanelRows + pos % kPanelRows * 2 + d % 2;
   return (pos / kPanelRows * l.head_dim + d) * kPanelRows + pos % kPanelRows;
 }
 size_t VIndex(const KvCacheLayer& l, size_t pos, size_t d) {
+  if (l.format == hw::Format::kQ8_0)
+    return (d / kStripCols * l.padded_length + pos / 2 * 2) * kStripCols + d % kStripCols * 2 + pos % 2;
   return (d / kStripCols * l.padded_length + pos) * kStripCols + d % kStripCols;
 }
 size_t KScaleIndex(const KvCacheLayer& l, size_t pos, size_t block) {
@@ -57,6 +61,30 @@ void ForEachStretch(const KvCacheLayer& l, const Visit& visit) {
         blocks ? d / 32 * sizeof(hw::BlockQ8_0) + sizeof(uint16_t) + d % 32 : d * ElementBytes(l.format);
     visit(d, std::min(kStripCols, l.head_dim - d), offset);
   }
+}
+
+// n elements of a row: `step` apart from element `at` of the panels or strips on, `row_step` apart from byte
+// `offset` of the natural row on.
+struct Run {
+  size_t at, step;
+  size_t offset, row_step;
+  size_t n;
+};
+
+template <class Visit>
+void ForEachKeyRun(const KvCacheLayer& l, size_t pos, const Visit& visit) {
+  const size_t pair = l.format == hw::Format::kQ8_0 ? 2 : 1;  // dimensions side by side
+  ForEachStretch(l, [&](size_t d, size_t n, size_t offset) {
+    for (size_t i = 0; i < pair; ++i)
+      visit(Run{KIndex(l, pos, d + i), pair * kPanelRows, offset + i, pair, n / pair});
+  });
+}
+
+template <class Visit>
+void ForEachValueRun(const KvCacheLayer& l, size_t pos, const Visit& visit) {
+  const size_t pair = l.format == hw::Format::kQ8_0 ? 2 : 1;  // tokens side by side
+  ForEachStretch(
+      l, [&](size_t d, size_t n, size_t offset) { visit(Run{VIndex(l, pos, d), pair, offset, 1, n}); });
 }
 
 std::string Describe(const KvCacheShape& s) {
@@ -104,8 +132,8 @@ KvCacheLayer LayoutOf(const KvCacheShape& s) {
 
 void KvCacheLayer::GetK(size_t h, size_t pos, std::byte* row) const noexcept {
   const size_t element = ElementBytes(format);
-  ForEachStretch(*this, [&](size_t d, size_t n, size_t offset) {
-    CopyElements(element, k_panels(h) + KIndex(*this, pos, d) * element, kPanelRows, row + offset, 1, n);
+  ForEachKeyRun(*this, pos, [&](const Run& r) {
+    CopyElements(element, k_panels(h) + r.at * element, r.step, row + r.offset, r.row_step, r.n);
   });
   if (format != hw::Format::kQ8_0) return;
   for (size_t b = 0; b < head_dim / 32; ++b)
@@ -114,8 +142,8 @@ void KvCacheLayer::GetK(size_t h, size_t pos, std::byte* row) const noexcept {
 
 void KvCacheLayer::PutK(size_t h, size_t pos, const std::byte* row) const noexcept {
   const size_t element = ElementBytes(format);
-  ForEachStretch(*this, [&](size_t d, size_t n, size_t offset) {
-    CopyElements(element, row + offset, 1, k_panels(h) + KIndex(*this, pos, d) * element, kPanelRows, n);
+  ForEachKeyRun(*this, pos, [&](const Run& r) {
+    CopyElements(element, row + r.offset, r.row_step, k_panels(h) + r.at * element, r.step, r.n);
   });
   if (format != hw::Format::kQ8_0) return;
   for (size_t b = 0; b < head_dim / 32; ++b)
@@ -124,8 +152,8 @@ void KvCacheLayer::PutK(size_t h, size_t pos, const std::byte* row) const noexce
 
 void KvCacheLayer::GetV(size_t h, size_t pos, std::byte* row) const noexcept {
   const size_t element = ElementBytes(format);
-  ForEachStretch(*this, [&](size_t d, size_t n, size_t offset) {
-    std::memcpy(row + offset, v_strips(h) + VIndex(*this, pos, d) * element, n * element);
+  ForEachValueRun(*this, pos, [&](const Run& r) {
+    CopyElements(element, v_strips(h) + r.at * element, r.step, row + r.offset, r.row_step, r.n);
   });
   if (format != hw::Format::kQ8_0) return;
   for (size_t b = 0; b < head_dim / 32; ++b)
@@ -134,10 +162,10 @@ void KvCacheLayer::GetV(size_t h, size_t pos, std::byte* row) const noexcept {
 
 void KvCacheLayer::PutV(size_t h, size_t pos, const std::byte* row) const noexcept {
   const size_t element = ElementBytes(format);
-  ForEachStretch(*this, [&](size_t d, size_t n, size_t offset) {
-    std::byte* to = v_strips(h) + VIndex(*this, pos, d) * element;
-    std::memcpy(to, row + offset, n * element);
-    std::memset(to + n * element, 0, (kStripCols - n) * element);
+  ForEachValueRun(*this, pos, [&](const Run& r) {
+    std::byte* to = v_strips(h) + r.at * element;
+    CopyElements(element, row + r.offset, r.row_step, to, r.step, r.n);
+    if (r.n < kStripCols) std::memset(to + r.n * element, 0, (kStripCols - r.n) * element);
   });
   if (format != hw::Format::kQ8_0) return;
   for (size_t b = 0; b < head_dim / 32; ++b)

@@ -3,7 +3,8 @@
 // kernels read. Keys are interleaved in panels of 16 tokens, so that a score kernel finds 16 keys' values of
 // one dimension side by side and never sums across a vector; values lie in strips of 16 dimensions, each
 // strip contiguous over the tokens, so that a weighted sum keeps its accumulators in registers along the
-// tokens.
+// tokens. In q8_0, two dimensions of a key, and two tokens' values of a dimension, lie side by side, as
+// instructions take them that multiply whole numbers and add pairs.
 #pragma once
 
 #include <cstddef>
@@ -47,9 +48,10 @@ struct KvCacheLayer {
   size_t scale_bytes = 0;     // of one head's key scales, and of its value scales
 
   std::byte* head(size_t h) const { return data + h * head_bytes; }
-  // [padded_length / 16][head_dim][16] elements (q8_0: int8)
+  // [padded_length / 16][head_dim][16] elements; q8_0: int8 [padded_length / 16][head_dim / 2][16][2]
   std::byte* k_panels(size_t h) const { return head(h); }
-  // [ceil(head_dim / 16)][padded_length][16] elements; columns from head_dim on are zero
+  // [ceil(head_dim / 16)][padded_length][16] elements, columns from head_dim on are zero; q8_0: int8
+  // [head_dim / 16][padded_length / 2][16][2]
   std::byte* v_strips(size_t h) const { return head(h) + k_bytes; }
   // q8_0: F16 bits, [padded_length / 16][head_dim / 32][16]
   uint16_t* k_scales(size_t h) const { return reinterpret_cast<uint16_t*>(head(h) + k_bytes + v_bytes); }

@@ -36,7 +36,7 @@ inline constexpr size_t kPanelVecs = kPanelWidth / kLanes;
 
 constexpr size_t DivideUp(size_t a, size_t b) { return (a + b - 1) / b; }
 
-// A product whose B is stored as float, F16, BF16 or whole numbers of 8 bits (converted on load).
+// A product whose B is stored as float, F16 or BF16 (converted on load).
 template <class Stored>
 struct Product {
   const float* a;      // [inner / 16][rows][16]
@@ -45,17 +45,28 @@ struct Product {
   size_t b_stride;     // elements from panel to panel
   float* c;            // [panels][rows][16]
   const float* alpha;  // [rows], or null: C is overwritten
-  // Whole numbers only, null without: what each of the 16 columns of the first panel is worth. Then alpha is
-  // null and C is added to, or overwritten where the inner dimension begins at 0.
-  const hw::F16* column_scales = nullptr;
-  size_t scales_stride = 0;  // from panel to panel
 };
 
 HWY_INLINE FloatVec LoadFloats(const float* p) { return hn::LoadU(FloatTag(), p); }
 
 HWY_INLINE FloatVec LoadFloats(const hw::F16* p) {
+#if HWY_ARCH_X86 && HWY_TARGET > HWY_AVX2
+  // Without an instruction for it, Highway's conversion does not know infinity and NaN. As hw::ToFloat.
+  const hn::Rebind<uint16_t, FloatTag> half;
+  const hn::RebindToUnsigned<FloatTag> bits;
+  const auto all = hn::PromoteTo(bits, hn::LoadU(half, reinterpret_cast<const uint16_t*>(p)));
+  const auto magnitude = hn::And(all, hn::Set(bits, 0x7fffu));
+  const auto scaled =
+      hn::Mul(hn::BitCast(FloatTag(), hn::ShiftLeft<13>(magnitude)), hn::Set(FloatTag(), 0x1p112f));
+  const auto is_special = hn::RebindMask(bits, hn::Gt(hn::BitCast(hn::RebindToSigned<FloatTag>(), magnitude),
+                                                      hn::Set(hn::RebindToSigned<FloatTag>(), 0x7bff)));
+  const auto special = hn::IfThenElseZero(is_special, hn::Set(bits, 0x7f800000u));
+  const auto sign = hn::ShiftLeft<16>(hn::AndNot(hn::Set(bits, 0x7fffu), all));
+  return hn::BitCast(FloatTag(), hn::Or(hn::Or(sign, special), hn::BitCast(bits, scaled)));
+#else
   const hn::Rebind<hwy::float16_t, FloatTag> half;
   return hn::PromoteTo(FloatTag(), hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(p)));
+#endif
 }
 
 HWY_INLINE FloatVec LoadFloats(const hw::BF16* p) {
@@ -63,12 +74,6 @@ HWY_INLINE FloatVec LoadFloats(const hw::BF16* p) {
   const hn::RebindToUnsigned<FloatTag> bits;
   const auto wide = hn::PromoteTo(bits, hn::LoadU(half, reinterpret_cast<const uint16_t*>(p)));
   return hn::BitCast(FloatTag(), hn::ShiftLeft<16>(wide));
-}
-
-HWY_INLINE FloatVec LoadFloats(const int8_t* p) {
-  const hn::Rebind<int8_t, FloatTag> bytes;
-  const hn::RebindToSigned<FloatTag> ints;
-  return hn::ConvertTo(FloatTag(), hn::PromoteTo(ints, hn::LoadU(bytes, p)));
 }
 
 // acc[r][j] += a[r] * b[j] for all rows and N vectors.
@@ -149,22 +154,6 @@ HWY_INLINE void ScaleAndAdd(const FloatVec* acc, float* c, const float* alpha, s
    ...);
 }
 
-// C += acc * scales, or C = acc * scales, for whole or part panels from vector `vec` on.
-template <class Shape, size_t... I>
-HWY_INLINE void ScaleColumns(const FloatVec* acc, float* c, const Product<int8_t>& p, size_t vec,
-                             std::index_sequence<I...>) {
-  const auto scale = [&](size_t j) HWY_ATTR {
-    return LoadFloats(p.column_scales + (vec + j) / kPanelVecs * p.scales_stride +
-                      (vec + j) % kPanelVecs * kLanes);
-  };
-  if (p.begin == 0)
-    ((hn::StoreU(hn::Mul(acc[I], scale(I % Shape::kVecs)), FloatTag(), c + Shape::OffsetOf(I))), ...);
-  else
-    ((hn::StoreU(hn::MulAdd(acc[I], scale(I % Shape::kVecs), LoadFloats(c + Shape::OffsetOf(I))), FloatTag(),
-                 c + Shape::OffsetOf(I))),
-     ...);
-}
-
 inline constexpr size_t kRegisters = kLanes == 16 ? 32 : 16;
 inline constexpr size_t kMaxFewRows = 6;  // rows of a block whose B may be of any format
 inline constexpr size_t kTallRows = 12;   // rows of a block of many, for several register blocks
@@ -190,8 +179,6 @@ HWY_NOINLINE void RegisterBlock(const Product<Stored>& p, size_t row, size_t vec
     for (size_t k = 0; k < n; ++k, ++a, columns.Advance(1)) Step(acc, a, columns, kColumns);
   }
   float* c = p.c + vec / kPanelVecs * kChunk + row * kPanelWidth + Shape::FirstColumn(vec);
-  if constexpr (std::is_same_v<Stored, int8_t>)
-    if (p.column_scales) return ScaleColumns<Shape>(acc, c, p, vec, kAll);
   if (p.alpha)
     ScaleAndAdd<Shape>(acc, c, p.alpha + row, kAll);
   else

@@ -38,7 +38,11 @@ class Exp2 {
   HWY_INLINE V operator()(V x) const {
     // Adding this leaves round(x) + 127 in the low mantissa bits: the exponent field of 2^round(x).
     const V shifter = hn::Set(d_, 0x1.8p23f + 127.0f);
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_SSE4
     x = hn::Max(least_, x);  // in this order x86 keeps a NaN in x
+#else
+    x = hn::IfThenElse(hn::Lt(x, least_), least_, x);
+#endif
     const V shifted = hn::MulAdd(x, factor_, shifter);
     const V f = hn::MulSub(x, factor_, hn::Sub(shifted, shifter));
     const hn::RebindToUnsigned<D> du;

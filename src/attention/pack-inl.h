@@ -33,27 +33,43 @@ void ConvertRun(const Stored* from, size_t n, float* HWY_RESTRICT to) {
 
 HWY_INLINE const hw::F16* AsF16(const uint16_t* bits) { return reinterpret_cast<const hw::F16*>(bits); }
 
-// A q8_0 key panel [head_dim][16] with scales [head_dim / 32][16].
+// The two whole numbers of each pair, as floats.
+struct FloatPair {
+  FloatVec first, second;
+};
+HWY_INLINE FloatPair LoadFloatPairs(const int8_t* p) {
+  const hn::RebindToSigned<FloatTag> ints;
+  const hn::Rebind<int16_t, FloatTag> pairs;
+  const auto both = hn::PromoteTo(ints, hn::LoadU(pairs, reinterpret_cast<const int16_t*>(p)));
+  return {hn::ConvertTo(FloatTag(), hn::ShiftRight<24>(hn::ShiftLeft<24>(both))),
+          hn::ConvertTo(FloatTag(), hn::ShiftRight<8>(both))};
+}
+
+// A q8_0 key panel [head_dim / 2][16][2] with scales [head_dim / 32][16].
 HWY_INLINE void DequantizePanel(const int8_t* from, const uint16_t* scales, size_t head_dim,
                                 float* HWY_RESTRICT to) {
   for (size_t lane = 0; lane < kPanelRows; lane += kLanes)
     for (size_t block = 0; block < head_dim / 32; ++block) {
       const FloatVec scale = LoadFloats(AsF16(scales + block * kPanelRows + lane));
-      for (size_t d = block * 32; d < block * 32 + 32; ++d) {
-        const size_t at = d * kPanelRows + lane;
-        hn::StoreU(hn::Mul(LoadFloats(from + at), scale), FloatTag(), to + at);
+      for (size_t d = block * 32; d < block * 32 + 32; d += 2) {
+        const FloatPair values = LoadFloatPairs(from + d * kPanelRows + 2 * lane);
+        hn::StoreU(hn::Mul(values.first, scale), FloatTag(), to + d * kPanelRows + lane);
+        hn::StoreU(hn::Mul(values.second, scale), FloatTag(), to + (d + 1) * kPanelRows + lane);
       }
     }
 }
 
-// n rows of a q8_0 value strip, [n][16], one scale a row.
+// n rows of a q8_0 value strip, [n / 2][16][2], one scale a row. `to` has room for an even number.
 HWY_INLINE void DequantizeStrip(const int8_t* from, const uint16_t* scales, size_t n,
                                 float* HWY_RESTRICT to) {
-  for (size_t i = 0; i < n; ++i) {
-    const FloatVec scale = hn::Set(FloatTag(), hw::ToFloat(hw::F16{scales[i]}));
-    for (size_t lane = 0; lane < kStripCols; lane += kLanes)
-      hn::StoreU(hn::Mul(LoadFloats(from + i * kStripCols + lane), scale), FloatTag(),
-                 to + i * kStripCols + lane);
+  for (size_t i = 0; i < n; i += 2) {
+    const FloatVec scale0 = hn::Set(FloatTag(), hw::ToFloat(hw::F16{scales[i]}));
+    const FloatVec scale1 = hn::Set(FloatTag(), hw::ToFloat(hw::F16{scales[i + 1]}));
+    for (size_t lane = 0; lane < kStripCols; lane += kLanes) {
+      const FloatPair values = LoadFloatPairs(from + i * kStripCols + 2 * lane);
+      hn::StoreU(hn::Mul(values.first, scale0), FloatTag(), to + i * kStripCols + lane);
+      hn::StoreU(hn::Mul(values.second, scale1), FloatTag(), to + (i + 1) * kStripCols + lane);
+    }
   }
 }
 
@@ -72,7 +88,8 @@ inline void PackCacheKeys(const KvHead& kv, size_t head_dim, size_t first, size_
   }
 }
 
-// Rows first .. first + n - 1 of a cache's strips to f32 strips that are to_stride floats apart.
+// Rows first .. first + n - 1 of a cache's strips to f32 strips that are to_stride floats apart; first is even,
+// and there is room for an even number of rows.
 inline void PackCacheValues(const KvHead& kv, size_t head_dim, size_t first, size_t n, float* to,
                             size_t to_stride) {
   for (size_t strip = 0; strip < DivideUp(head_dim, kStripCols); ++strip, to += to_stride) {

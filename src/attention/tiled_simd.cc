@@ -16,6 +16,7 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 //
+#include "attention/int16_block-inl.h"
 #include "attention/multiply_block-inl.h"
 #include "attention/online_softmax-inl.h"
 #include "attention/pack-inl.h"
@@ -90,7 +91,8 @@ class TaskRun {
         n_blocks_(DivideUp(rows_, height_)),
         bits_(ScratchOf(rows_, task.tile, head_dim_)),
         q_(QRows(task)),
-        out_(OutputRows(task)) {
+        out_(OutputRows(task)),
+        coded_(rows_ <= kMaxFewRows && task.kv.is_cache && task.kv.k_format == hw::Format::kQ8_0) {
     const float scale = in_.scale != 0 ? in_.scale : 1.0f / std::sqrt(static_cast<float>(head_dim_));
     if (in_.softcap > 0) {
       q_scale_ = scale / in_.softcap;
@@ -185,6 +187,7 @@ class TaskRun {
     std::memset(RowSum(first), 0, height_ * kMaxLanes * sizeof(float));
     std::fill_n(RowMax(first), height_, kHidden);
     for (size_t i = 0; i < RowsOf(block); ++i) LoadQ(first + i, block, i);
+    if (coded_) CodeQ(block);
   }
 
   void FinishBlock(size_t block) const {
@@ -224,6 +227,35 @@ class TaskRun {
                  Piece(Q(block), row_in_block, d / kPanelRows) + d % kPanelRows);
     for (; d < head_dim_; ++d)
       Piece(Q(block), row_in_block, d / kPanelRows)[d % kPanelRows] = from[d] * q_scale_;
+  }
+
+  // Whole numbers for a row whose largest magnitude is `largest`: values times this.
+  static float CodeFactor(float largest) { return largest >= 1e-30f ? kLargestCode / largest : 0.0f; }
+
+  // Keys and values that are read as they are stored leave their scratch to the rows in whole numbers.
+  int16_t* QCodes() const { return reinterpret_cast<int16_t*>(task_.scratch + bits_.k); }
+  float* QWorth() const { return Floats(bits_.k) + height_ * dim_ / 2; }
+  int16_t* WeightCodes() const { return reinterpret_cast<int16_t*>(task_.scratch + bits_.v); }
+  float* WeightWorth() const { return Floats(bits_.v) + height_ * task_.tile / 2; }
+  float* ValueScales() const { return WeightWorth() + kPaddedBlock; }
+
+  void CodeQ(size_t block) const {
+    for (size_t r = 0; r < height_; ++r) {
+      FloatVec largest = hn::Zero(FloatTag()), lost = largest;
+      const auto for_each = [&](const auto& visit) HWY_ATTR {
+        for (size_t d = 0; d < head_dim_; d += kLanes)
+          visit(LoadFloats(Piece(Q(block), r, d / kPanelRows) + d % kPanelRows),
+                QCodes() + (d / kPanelRows * height_ + r) * kPanelRows + d % kPanelRows);
+      };
+      for_each([&](FloatVec q, int16_t*) HWY_ATTR {
+        largest = hn::Max(largest, hn::Abs(q));
+        lost = hn::MulAdd(q, hn::Zero(FloatTag()), lost);  // NaN when q is not finite
+      });
+      const float top = hn::GetLane(hn::MaxOfLanes(FloatTag(), largest));
+      QWorth()[r] = top / kLargestCode + hn::GetLane(hn::SumOfLanes(FloatTag(), lost));
+      const FloatVec factor = hn::Set(FloatTag(), CodeFactor(top));
+      for_each([&](FloatVec q, int16_t* code) HWY_ATTR { StoreCodes(hn::Mul(q, factor), code); });
+    }
   }
 
   // kv rows `tile` of the tile that starts at `first` (a multiple of kPanelRows). While they are at work, the
@@ -326,11 +358,13 @@ class TaskRun {
     } else {
       b.f32 = Floats(bits_.v);
       b.stride = task_.tile * kStripCols;
-      float* to = Floats(bits_.v) + (tile.begin - first) * kStripCols;
+      // Rows of a cache may lie in pairs.
+      const size_t begin = kv.is_cache ? tile.begin / 2 * 2 : tile.begin;
+      float* to = Floats(bits_.v) + (begin - first) * kStripCols;
       if (kv.is_cache)
-        PackCacheValues(kv, head_dim_, tile.begin, tile.size(), to, b.stride);
+        PackCacheValues(kv, head_dim_, begin, tile.end - begin, to, b.stride);
       else
-        PackPlainValues(kv, head_dim_, tile.begin, tile.size(), Floats(bits_.staging), to, b.stride);
+        PackPlainValues(kv, head_dim_, begin, tile.end - begin, Floats(bits_.staging), to, b.stride);
     }
     return b;
   }
@@ -338,12 +372,12 @@ class TaskRun {
   void RunGroup(std::span<Work> group, size_t first, const Operand& k, const Operand& v,
                 const Ahead& ahead) const {
     if (k.q8)
-      for (const Work& w : group) ScoresOfWholeNumbers(w, k);
+      for (const Work& w : group) ScoresOfCodes(w, k);
     else
       k.VisitFloats([&](const auto* panels) { Scores(group, panels, k.stride, ahead); });
     for (Work& w : group) Softmax(w, first);
     if (v.q8)
-      for (const Work& w : group) AddWeightedWholeNumbers(w, v);
+      for (const Work& w : group) AddWeightedCodes(w, v);
     else
       v.VisitFloats([&](const auto* strips) { AddWeighted(group, strips, v.stride); });
   }
@@ -391,37 +425,65 @@ class TaskRun {
     }
   }
 
-  // Scores against q8_0 keys as they are stored: a scale is applied to the sum over its 32 dimensions.
-  void ScoresOfWholeNumbers(const Work& w, const Operand& k) const {
-    Product<int8_t> p{Q(w.block), 0, 0, k.q8, k.stride, w.scores, nullptr};
-    p.scales_stride = k.stride / kScaleBlock;
+  // Scores against q8_0 keys as they are stored.
+  void ScoresOfCodes(const Work& w, const Operand& k) const {
     const KvRange panels = PanelsOf(w);
-    for (size_t panel = panels.begin; panel < panels.end; ++panel) {
-      for (size_t d = 0; d < head_dim_; d += kScaleBlock) {
-        p.begin = d;
-        p.end = d + kScaleBlock;
-        p.column_scales = k.scales + d / kScaleBlock * kPanelRows;
-        Multiply(p, height_, panel * kPanelVecs, (panel + 1) * kPanelVecs);
-      }
+    ForFewRows(height_, [&](auto rows) {
+      for (size_t panel = panels.begin; panel < panels.end; ++panel)
+        ScorePanel<rows>({QCodes(), QWorth()}, k.q8 + panel * k.stride,
+                         k.scales + panel * k.stride / kScaleBlock, head_dim_, Piece(w.scores, 0, panel));
+    });
+  }
+
+  // The weighted sum of q8_0 values as they are stored. Values of a row have a scale for 32 dimensions, which
+  // goes into the weights.
+  void AddWeightedCodes(const Work& w, const Operand& v) const {
+    const KvRange panels = PanelsOf(w);
+    float largest[kPaddedBlock];
+    for (size_t r = 0; r < height_; ++r) largest[r] = LargestOf(FloatTag(), ScoresOf(w, r));
+    for (size_t d = 0; d < head_dim_; d += kScaleBlock) {
+      CodeWeights(w, v.scales + d / kScaleBlock * task_.kv.padded_length, largest);
+      ForFewRows(height_, [&](auto rows) {
+        for (size_t strip = d / kStripCols; strip < (d + kScaleBlock) / kStripCols; ++strip)
+          AddStrip<rows>({WeightCodes(), WeightWorth()},
+                         v.q8 + strip * v.stride + panels.begin * kPanelRows * kStripCols, panels.size(),
+                         w.is_first ? nullptr : w.alpha, Piece(Acc(w.block), 0, strip));
+      });
     }
   }
 
-  // The weighted sum of q8_0 values as they are stored: the scales of 32 dimensions go into the weights.
-  void AddWeightedWholeNumbers(const Work& w, const Operand& v) const {
-    float* scaled = Floats(bits_.k);  // whole numbers leave it free
-    Product<int8_t> p{
-        scaled, w.seen.begin, w.seen.end, v.q8, v.stride, Acc(w.block), w.is_first ? nullptr : w.alpha};
+  // Weights times the scales of the values they go with; largest: of each row of weights.
+  void CodeWeights(const Work& w, const hw::F16* scales, const float* largest) const {
     const KvRange panels = PanelsOf(w);
-    for (size_t d = 0; d < head_dim_; d += kScaleBlock) {
-      const hw::F16* scales = v.scales + d / kScaleBlock * task_.kv.padded_length;
-      for (size_t panel = panels.begin; panel < panels.end; ++panel)
-        for (size_t lane = 0; lane < kPanelRows; lane += kLanes) {
-          const FloatVec scale = LoadFloats(scales + panel * kPanelRows + lane);
-          for (size_t r = 0; r < height_; ++r)
-            hn::StoreU(hn::Mul(LoadFloats(Piece(w.scores, r, panel) + lane), scale), FloatTag(),
-                       Piece(scaled, r, panel) + lane);
-        }
-      Multiply(p, height_, d / kLanes, (d + kScaleBlock) / kLanes);
+    float* const seen_scales = ValueScales();
+    FloatVec most = hn::Zero(FloatTag()), lost = most;
+    for (size_t i = 0; i < panels.size() * kPanelRows; i += kLanes) {
+      const size_t row = panels.begin * kPanelRows + i;
+      // Rows that are not seen may hold anything.
+      const FloatVec scale = hn::IfThenElseZero(AreWithin(row, w.seen), LoadFloats(scales + row));
+      hn::StoreU(scale, FloatTag(), seen_scales + i);
+      most = hn::Max(most, hn::Abs(scale));
+      lost = hn::MulAdd(scale, hn::Zero(FloatTag()), lost);  // NaN when a scale is not finite
+    }
+    const float top = hn::GetLane(hn::MaxOfLanes(FloatTag(), most));
+    const float lost_sum = hn::GetLane(hn::SumOfLanes(FloatTag(), lost));
+    for (size_t r = 0; r < height_; ++r) {
+      WeightWorth()[r] = largest[r] * top / kLargestCode + lost_sum;
+      const FloatVec factor = hn::Set(FloatTag(), CodeFactor(largest[r] * top));
+      StoreProducts(ScoresOf(w, r), seen_scales, factor, WeightCodes() + r * kPanelRows);
+    }
+  }
+
+  // codes = row * scales * factor; the codes of a panel are as far from those of the next as its floats.
+  static HWY_INLINE void StoreProducts(RowPanels row, const float* HWY_RESTRICT scales, FloatVec factor,
+                                       int16_t* HWY_RESTRICT codes) {
+    for (size_t panel = 0; panel < row.count; ++panel) {
+      for (size_t lane = 0; lane < kPanelRows; lane += kLanes)
+        StoreCodes(hn::Mul(hn::Mul(LoadFloats(row.at + lane), LoadFloats(scales + lane)), factor),
+                   codes + lane);
+      row.at += row.stride;
+      scales += kPanelRows;
+      codes += row.stride;
     }
   }
 
@@ -488,18 +550,22 @@ class TaskRun {
     }
   }
 
+  // Which of the kLanes rows from `first` on are in `range`.
+  static HWY_INLINE hn::Mask<FloatTag> AreWithin(size_t first, KvRange range) {
+    const hn::RebindToSigned<FloatTag> ints;
+    // Lane numbers from a constant: counting from `first` on would go through memory.
+    const auto row = hn::Add(hn::Iota(ints, 0), hn::Set(ints, static_cast<int32_t>(first)));
+    const auto begin = hn::Set(ints, static_cast<int32_t>(range.begin));
+    const auto end = hn::Set(ints, static_cast<int32_t>(range.end));
+    return hn::RebindMask(FloatTag(), hn::AndNot(hn::Lt(row, begin), hn::Lt(row, end)));
+  }
+
   // Hides what a panel whose first score is number `at` has outside of `shown`.
   static HWY_INLINE void HidePart(float* panel, size_t at, KvRange shown) {
-    const hn::RebindToSigned<FloatTag> ints;
-    const auto begin = hn::Set(ints, static_cast<int32_t>(shown.begin));
-    const auto end = hn::Set(ints, static_cast<int32_t>(shown.end));
-    for (size_t lane = 0; lane < kPanelRows; lane += kLanes) {
-      const auto column = hn::Iota(ints, static_cast<int32_t>(at + lane));
-      const auto is_shown = hn::AndNot(hn::Lt(column, begin), hn::Lt(column, end));
-      hn::StoreU(hn::IfThenElse(hn::RebindMask(FloatTag(), is_shown), LoadFloats(panel + lane),
+    for (size_t lane = 0; lane < kPanelRows; lane += kLanes)
+      hn::StoreU(hn::IfThenElse(AreWithin(at + lane, shown), LoadFloats(panel + lane),
                                 hn::Set(FloatTag(), kHidden)),
                  FloatTag(), panel + lane);
-    }
   }
 
   float SumOfRow(size_t row) const {
@@ -522,7 +588,10 @@ class TaskRun {
     const float sum = SumOfRow(row);
     if (task_.partial) {
       float* to = task_.partial + row * (head_dim_ + 2);
-      CopyAcc(row, 1.0f, to);
+      if (sum == 0)  // a row that saw nothing has no weighted sum either
+        std::fill_n(to, head_dim_, 0.0f);
+      else
+        CopyAcc(row, 1.0f, to);
       to[head_dim_] = *RowMax(row);
       to[head_dim_ + 1] = sum;
       return;
@@ -552,6 +621,7 @@ class TaskRun {
   TaskRows<std::byte> out_;
   float q_scale_;
   float score_factor_;
+  bool coded_;  // q and weights become whole numbers, and q8_0 keys and values stay as they are stored
   bool needs_every_score_;  // softcap, bias or holes: masks are not a matter of ranges alone
 };
 

@@ -60,6 +60,9 @@ struct BlockQ8_0 {
 };
 static_assert(sizeof(BlockQ8_0) == 34);
 
+// Rounds 32 values to the nearest levels, ties to even. An infinity or NaN among them makes all 32 NaN.
+BlockQ8_0 QuantizeQ8_0(const float* values);
+
 // The format of that name (case of the K suffix does not matter), or nothing.
 std::optional<Format> FormatFromName(std::string_view name);
 

@@ -43,6 +43,7 @@ class Pool {
   static constexpr uint64_t kNextGeneration = uint64_t{1} << 32;
   static uint64_t Generation(uint64_t state) { return state & ~(kOpen | kInside); }
 
+  void ForgetHelpersOfParent();
   void Grow(size_t n_helpers);
   void Help(size_t thread);
 
@@ -57,20 +58,26 @@ class Pool {
 };
 
 Pool::~Pool() {
-  if (getpid() != process_) {  // a child made by fork has no helpers to wait for
-    for (std::thread& helper : helpers_) helper.detach();
-    return;
-  }
+  ForgetHelpersOfParent();
   stop_.store(true, std::memory_order_relaxed);
   state_.fetch_add(kNextGeneration, std::memory_order_release);
   state_.notify_all();
   for (std::thread& helper : helpers_) helper.join();
 }
 
+// A child made by fork has the pool, but not the threads.
+void Pool::ForgetHelpersOfParent() {
+  const pid_t process = getpid();
+  if (process == process_) return;
+  for (std::thread& helper : helpers_) helper.detach();
+  helpers_.clear();
+  process_ = process;
+}
+
 // Where the system refuses more threads, those that are there share the tasks.
 void Pool::Grow(size_t n_helpers) {
+  ForgetHelpersOfParent();
   if (helpers_.size() >= n_helpers) return;
-  process_ = getpid();
   try {
     while (helpers_.size() < n_helpers) {
       const size_t thread = helpers_.size() + 1;

@@ -2,15 +2,12 @@
 // Every block format as its formula says; i is the element index within the block.
 #include "qwen3vl/quant.h"
 
-#include <algorithm>
-#include <bit>
 #include <cassert>
-#include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <string>
 
+#include "attention/row_codec.h"
 #include "hw/float16.h"
 #include "qwen3vl/error.h"
 #include "qwen3vl/quant_blocks.h"
@@ -36,11 +33,6 @@ uint32_t U32At(const uint8_t* p) {
 int Nibble(const uint8_t* q, size_t i) { return i < 16 ? q[i] & 15 : q[i - 16] >> 4; }
 
 int FifthBit(const uint8_t* qh, size_t i) { return static_cast<int>((U32At(qh) >> i) & 1) << 4; }
-
-void Q8_0(const uint8_t* b, float* out) {
-  const float d = HalfAt(b);
-  for (size_t i = 0; i < 32; ++i) out[i] = d * static_cast<float>(static_cast<int8_t>(b[2 + i]));
-}
 
 void Q4_0(const uint8_t* b, float* out) {
   const float d = HalfAt(b);
@@ -140,8 +132,6 @@ using BlockFn = void (*)(const uint8_t*, float*);
 
 BlockFn FunctionOf(Format format) {
   switch (format) {
-    case Format::kQ8_0:
-      return Q8_0;
     case Format::kQ4_0:
       return Q4_0;
     case Format::kQ4_1:
@@ -166,6 +156,7 @@ BlockFn FunctionOf(Format format) {
       return Q6K;
     case Format::kIQ4_XS:
       return Iq4Xs;
+    case Format::kQ8_0:
     case Format::kF32:
     case Format::kF16:
     case Format::kBF16:
@@ -174,77 +165,23 @@ BlockFn FunctionOf(Format format) {
   return nullptr;
 }
 
-template <class T>
-void WidenRow(const std::byte* row, size_t n, float* out) {
-  for (size_t i = 0; i < n; ++i) {
-    T value;
-    std::memcpy(&value, row + i * sizeof value, sizeof value);
-    out[i] = hw::ToFloat(value);
-  }
-}
-
-template <class T, class Convert>
-void NarrowRow(const float* x, size_t n, std::byte* row, const Convert& convert) {
-  for (size_t i = 0; i < n; ++i) {
-    const T value = convert(x[i]);
-    std::memcpy(row + i * sizeof value, &value, sizeof value);
-  }
-}
-
-// An infinity or NaN in the block makes the scale non-finite and all 32 values NaN.
-void QuantizeBlockQ8_0(const float* x, std::byte* out) {
-  float largest = 0;
-  bool finite = true;
-  for (size_t i = 0; i < 32; ++i) {
-    finite = finite && std::isfinite(x[i]);
-    largest = std::max(largest, std::abs(x[i]));
-  }
-  const float scale = finite ? largest / 127.0f : std::numeric_limits<float>::infinity();
-  const float inverse = finite && scale > 0 ? 1.0f / scale : 0.0f;
-  hw::BlockQ8_0 block;
-  block.d = hw::ToF16(scale).bits;
-  for (size_t i = 0; i < 32; ++i)
-    block.q[i] = finite ? static_cast<int8_t>(std::round(std::clamp(x[i] * inverse, -127.0f, 127.0f))) : 0;
-  std::memcpy(out, &block, sizeof block);
-}
-
 }  // namespace
 
 void DequantizeRow(Format format, const std::byte* row, size_t n, float* out) {
   const hw::FormatInfo& info = hw::Info(format);
   assert(n % info.block_elements == 0);
-  if (format == Format::kF32) {
-    std::memcpy(out, row, n * sizeof(float));
-  } else if (format == Format::kF16) {
-    WidenRow<hw::F16>(row, n, out);
-  } else if (format == Format::kBF16) {
-    WidenRow<hw::BF16>(row, n, out);
-  } else {
-    const BlockFn block = FunctionOf(format);
-    const auto* bytes = reinterpret_cast<const uint8_t*>(row);
-    for (size_t i = 0; i < n; i += info.block_elements, bytes += info.block_bytes) block(bytes, out + i);
-  }
+  if (attention::IsRowFormat(format)) return attention::DecodeRow(format, row, n, out);
+  const BlockFn block = FunctionOf(format);
+  const auto* bytes = reinterpret_cast<const uint8_t*>(row);
+  for (size_t i = 0; i < n; i += info.block_elements, bytes += info.block_bytes) block(bytes, out + i);
 }
 
 void QuantizeRow(Format format, const float* x, size_t n, std::byte* row) {
   assert(n % hw::Info(format).block_elements == 0);
-  switch (format) {
-    case Format::kF32:
-      std::memcpy(row, x, n * sizeof(float));
-      return;
-    case Format::kF16:
-      NarrowRow<hw::F16>(x, n, row, hw::ToF16);
-      return;
-    case Format::kBF16:
-      NarrowRow<hw::BF16>(x, n, row, hw::ToBF16);
-      return;
-    case Format::kQ8_0:
-      for (size_t i = 0; i < n; i += 32) QuantizeBlockQ8_0(x + i, row + i / 32 * sizeof(hw::BlockQ8_0));
-      return;
-    default:
-      throw Error(ErrorCode::kUnsupported,
-                  "cannot quantise to " + std::string(hw::Name(format)) + ": want f32, f16, bf16 or q8_0");
-  }
+  if (!attention::IsRowFormat(format))
+    throw Error(ErrorCode::kUnsupported,
+                "cannot quantise to " + std::string(hw::Name(format)) + ": want f32, f16, bf16 or q8_0");
+  attention::EncodeRow(format, x, n, row);
 }
 
 }  // namespace qwen3vl

@@ -13,13 +13,15 @@ namespace qwen3vl::hw {
 namespace {
 
 #if !defined(__SANITIZE_THREAD__)  // which can't follow a process that forks with threads
-TEST(ThreadPool, AForkedChildWorksAloneAndEnds) {
+// With as many threads as its parent, and with more.
+TEST(ThreadPool, AForkedChildWorksAndEnds) {
   std::atomic<size_t> runs = 0;
   ParallelFor({4}, 100, [&](size_t, size_t) { ++runs; });
   const pid_t child = fork();
   if (child == 0) {
     ParallelFor({4}, 100, [&](size_t, size_t) { ++runs; });
-    std::exit(runs == 200 ? 0 : 1);
+    ParallelFor({8}, 100, [&](size_t, size_t) { ++runs; });
+    std::exit(runs == 300 ? 0 : 1);
   }
   int status = 0;
   ASSERT_EQ(waitpid(child, &status, 0), child);

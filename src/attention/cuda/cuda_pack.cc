@@ -76,7 +76,8 @@ bool IsFinite(const CudaProblem& p, KvArrays arrays, size_t row) {
   }
   const bool scaled = p.format == gpu::KvFormat::kQ8_0;
   const size_t n = scaled ? p.head_dim / 32 : p.head_dim;
-  const uint16_t* halves = (scaled ? arrays.scales : reinterpret_cast<const uint16_t*>(arrays.data)) + row * n;
+  const uint16_t* halves =
+      (scaled ? arrays.scales : reinterpret_cast<const uint16_t*>(arrays.data)) + row * n;
   return std::all_of(halves, halves + n, [](uint16_t bits) { return (bits & 0x7c00u) != 0x7c00u; });
 }
 

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+// Products of a few rows with q8_0 keys and values as a cache stores them. One token reads all of the cache,
+// and converting every value to float takes longer than reading it. So the rows (q, or weights times the
+// values' scales) become whole numbers of 16 bits instead, and products of pairs are summed in 32 bits: half
+// as many instructions. A row's values are rounded to 1/65534 of its largest one, a hundredth of what 8 bits
+// have lost in the cache.
+
+// Per-target include guard.
+#if defined(QWEN3VL_ATTENTION_INT16_BLOCK_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef QWEN3VL_ATTENTION_INT16_BLOCK_INL_H_
+#undef QWEN3VL_ATTENTION_INT16_BLOCK_INL_H_
+#else
+#define QWEN3VL_ATTENTION_INT16_BLOCK_INL_H_
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+#include "attention/multiply_block-inl.h"
+#include "hwy/cache_control.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace qwen3vl::attention::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using IntTag = hn::RebindToSigned<FloatTag>;
+using IntVec = hn::Vec<IntTag>;
+inline constexpr float kLargestCode = 32767.0f;
+// Of 16 values each, whose sum of products with bytes of -128 stays below 2^31.
+inline constexpr size_t kMaxPieces = 32;
+
+// Two whole numbers of 16 bits in every lane, the first one in the low half.
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_SSE4
+HWY_INLINE IntVec LoadPairs(const int8_t* p) {
+  const hn::Repartition<int16_t, FloatTag> words;
+  const hn::Rebind<int8_t, decltype(words)> bytes;
+  return hn::BitCast(IntTag(), hn::PromoteTo(words, hn::LoadU(bytes, p)));
+}
+// acc + products of the pairs.
+HWY_INLINE IntVec AddProducts(IntVec acc, IntVec a, IntVec b) {
+  const hn::Repartition<int16_t, FloatTag> words;
+  IntVec unused = hn::Zero(IntTag());
+  acc = hn::ReorderWidenMulAccumulate(IntTag(), hn::BitCast(words, a), hn::BitCast(words, b), acc, unused);
+#if HWY_COMPILER_GCC || HWY_COMPILER_CLANG
+  // Or the compiler turns the running sum into a tree of sums, which spills all of its leaves.
+  asm("" : "+v"(acc.raw));
+#endif
+  return acc;
+}
+#else
+HWY_INLINE IntVec LoadPairs(const int8_t* p) {
+  const hn::Rebind<int16_t, FloatTag> pairs;
+  const IntVec both = hn::PromoteTo(IntTag(), hn::LoadU(pairs, reinterpret_cast<const int16_t*>(p)));
+  const IntVec first = hn::ShiftRight<24>(hn::ShiftLeft<24>(both)), second = hn::ShiftRight<8>(both);
+  return hn::Or(hn::And(first, hn::Set(IntTag(), 0xffff)), hn::ShiftLeft<16>(second));
+}
+HWY_INLINE IntVec AddProducts(IntVec acc, IntVec a, IntVec b) {
+  const auto first = [](IntVec v) HWY_ATTR { return hn::ShiftRight<16>(hn::ShiftLeft<16>(v)); };
+  const IntVec seconds = hn::Mul(hn::ShiftRight<16>(a), hn::ShiftRight<16>(b));
+  return hn::Add(acc, hn::Add(hn::Mul(first(a), first(b)), seconds));
+}
+#endif
+
+HWY_INLINE IntVec SetPair(const int16_t* p) {
+  int32_t both;
+  std::memcpy(&both, p, sizeof both);
+  return hn::Set(IntTag(), both);
+}
+
+// kLanes values of magnitude up to kLargestCode, rounded.
+HWY_INLINE void StoreCodes(FloatVec values, int16_t* codes) {
+  const hn::Rebind<int16_t, FloatTag> words;
+  // Adding this leaves the whole number in the low mantissa bits.
+  const FloatVec shifter = hn::Set(FloatTag(), 0x1.8p23f);
+  const IntVec bits = hn::BitCast(IntTag(), hn::Add(values, shifter));
+  hn::StoreU(hn::DemoteTo(words, hn::Sub(bits, hn::BitCast(IntTag(), shifter))), words, codes);
+}
+
+template <size_t kRows, size_t... I>
+HWY_INLINE void PairStep(IntVec* HWY_RESTRICT acc, const int16_t* a, const int8_t* b,
+                         std::index_sequence<I...>) {
+  IntVec columns[kPanelVecs];
+  for (size_t j = 0; j < kPanelVecs; ++j) columns[j] = LoadPairs(b + j * 2 * kLanes);
+  ((acc[I] = AddProducts(acc[I], SetPair(a + I / kPanelVecs * kPanelWidth), columns[I % kPanelVecs])), ...);
+}
+
+// acc[r][16 columns] = sums over n pieces of 16 inner rows. a: [n][kRows][16]; b: [8 n][16][2].
+template <size_t kRows>
+HWY_INLINE void SumPieces(const int16_t* a, const int8_t* b, size_t n, IntVec (&acc)[kRows * kPanelVecs]) {
+  constexpr size_t kPieceBytes = kPanelWidth * kPanelWidth;
+  constexpr std::make_index_sequence<kRows * kPanelVecs> kAll{};
+  for (IntVec& sum : acc) sum = hn::Zero(IntTag());
+  for (size_t piece = 0; piece < n; ++piece, a += kRows * kPanelWidth, b += kPieceBytes) {
+    for (size_t byte = 0; byte < kPieceBytes; byte += 64) hwy::Prefetch(b + kAheadBytes + byte);
+#pragma GCC unroll 8
+    for (size_t pair = 0; pair < kPanelWidth / 2; ++pair)
+      PairStep<kRows>(acc, a + 2 * pair, b + pair * 2 * kPanelWidth, kAll);
+  }
+}
+
+// fn(rows as a constant).
+template <class Fn>
+void ForFewRows(size_t rows, const Fn& fn) {
+  switch (rows) {
+    case 1:
+      return fn(std::integral_constant<size_t, 1>{});
+    case 2:
+      return fn(std::integral_constant<size_t, 2>{});
+    case 3:
+      return fn(std::integral_constant<size_t, 3>{});
+    case 4:
+      return fn(std::integral_constant<size_t, 4>{});
+    case 5:
+      return fn(std::integral_constant<size_t, 5>{});
+    default:
+      return fn(std::integral_constant<size_t, kMaxFewRows>{});
+  }
+}
+
+// Rows in whole numbers: codes [pieces][rows][16], and what a row's are worth.
+struct CodedRows {
+  const int16_t* codes;
+  const float* worth;  // [rows]
+};
+
+// c [kRows][16] = rows times one key panel [head_dim / 2][16][2], whose scales are [head_dim / 32][16].
+template <size_t kRows>
+HWY_NOINLINE void ScorePanel(CodedRows rows, const int8_t* panel, const hw::F16* scales, size_t head_dim,
+                             float* c) {
+  constexpr size_t kBlockPieces = 2;  // of 16 dimensions, which share a scale
+  for (size_t block = 0; block < head_dim / 32; ++block) {
+    IntVec acc[kRows * kPanelVecs];
+    SumPieces<kRows>(rows.codes + block * kBlockPieces * kRows * kPanelWidth,
+                     panel + block * 32 * kPanelWidth, kBlockPieces, acc);
+    for (size_t j = 0; j < kPanelVecs; ++j) {
+      const FloatVec scale = LoadFloats(scales + block * kPanelWidth + j * kLanes);
+      for (size_t r = 0; r < kRows; ++r) {
+        float* to = c + r * kPanelWidth + j * kLanes;
+        const FloatVec sum = hn::ConvertTo(FloatTag(), acc[r * kPanelVecs + j]);
+        const FloatVec worth = hn::Mul(scale, hn::Set(FloatTag(), rows.worth[r]));
+        hn::StoreU(block == 0 ? hn::Mul(sum, worth) : hn::MulAdd(sum, worth, LoadFloats(to)), FloatTag(), to);
+      }
+    }
+  }
+}
+
+// c [kRows][16] = c * alpha + rows times n pieces of 16 tokens of one value strip [8 n][16][2]; without
+// alpha, c is overwritten.
+template <size_t kRows>
+HWY_NOINLINE void AddStrip(CodedRows rows, const int8_t* strip, size_t n, const float* alpha, float* c) {
+  for (size_t done = 0; done < n; done += kMaxPieces) {
+    IntVec acc[kRows * kPanelVecs];
+    SumPieces<kRows>(rows.codes + done * kRows * kPanelWidth, strip + done * kPanelWidth * kPanelWidth,
+                     HWY_MIN(kMaxPieces, n - done), acc);
+    for (size_t r = 0; r < kRows; ++r)
+      for (size_t j = 0; j < kPanelVecs; ++j) {
+        float* to = c + r * kPanelWidth + j * kLanes;
+        const FloatVec sum =
+            hn::Mul(hn::ConvertTo(FloatTag(), acc[r * kPanelVecs + j]), hn::Set(FloatTag(), rows.worth[r]));
+        const float keep = done ? 1.0f : alpha ? alpha[r] : 0.0f;
+        hn::StoreU(keep == 0.0f ? sum : hn::MulAdd(LoadFloats(to), hn::Set(FloatTag(), keep), sum),
+                   FloatTag(), to);
+      }
+  }
+}
+
+}  // namespace qwen3vl::attention::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
