@@ -58,7 +58,9 @@ struct Shape {
   size_t head_dim = 64;   // 1 .. 256 on the tiled path, any on standard
 };
 
-// All given conditions apply together. A row that sees no key gives zeros and lse = -inf.
+// All given conditions apply together. A row that sees no key gives zeros and lse = -inf. What a row does not
+// see has weight 0; a value that is not finite may reach rows beside those that see it, as 0 * inf does in
+// the reference.
 struct Mask {
   bool causal = false;  // row i sees kv rows 0 .. kv_len - q_len + i (aligned bottom-right)
   size_t window =

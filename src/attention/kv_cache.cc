@@ -83,8 +83,9 @@ void ForEachKeyRun(const KvCacheLayer& l, size_t pos, const Visit& visit) {
 template <class Visit>
 void ForEachValueRun(const KvCacheLayer& l, size_t pos, const Visit& visit) {
   const size_t pair = l.format == hw::Format::kQ8_0 ? 2 : 1;  // tokens side by side
-  ForEachStretch(
-      l, [&](size_t d, size_t n, size_t offset) { visit(Run{VIndex(l, pos, d), pair, offset, 1, n}); });
+  ForEachStretch(l, [&](size_t d, size_t n, size_t offset) {
+    visit(Run{VIndex(l, pos, d), pair, offset, 1, n});
+  });
 }
 
 std::string Describe(const KvCacheShape& s) {

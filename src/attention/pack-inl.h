@@ -88,8 +88,8 @@ inline void PackCacheKeys(const KvHead& kv, size_t head_dim, size_t first, size_
   }
 }
 
-// Rows first .. first + n - 1 of a cache's strips to f32 strips that are to_stride floats apart; first is even,
-// and there is room for an even number of rows.
+// Rows first .. first + n - 1 of a cache's strips to f32 strips that are to_stride floats apart; first is
+// even, and there is room for an even number of rows.
 inline void PackCacheValues(const KvHead& kv, size_t head_dim, size_t first, size_t n, float* to,
                             size_t to_stride) {
   for (size_t strip = 0; strip < DivideUp(head_dim, kStripCols); ++strip, to += to_stride) {

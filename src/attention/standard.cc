@@ -32,7 +32,7 @@ struct Scratch {
   std::vector<Acc> scores;     // [rows, kv_len]; after the softmax the weights
   std::vector<Acc> sums;       // [rows, head_dim]
   std::vector<KvRange> seen;   // [rows]
-  std::vector<float> row;      // [max(head_dim, kv_len)]
+  std::vector<float> row;      // [head_dim]
   std::vector<std::byte> raw;  // a row of the cache as stored
 };
 

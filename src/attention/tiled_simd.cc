@@ -563,9 +563,9 @@ class TaskRun {
   // Hides what a panel whose first score is number `at` has outside of `shown`.
   static HWY_INLINE void HidePart(float* panel, size_t at, KvRange shown) {
     for (size_t lane = 0; lane < kPanelRows; lane += kLanes)
-      hn::StoreU(hn::IfThenElse(AreWithin(at + lane, shown), LoadFloats(panel + lane),
-                                hn::Set(FloatTag(), kHidden)),
-                 FloatTag(), panel + lane);
+      hn::StoreU(
+          hn::IfThenElse(AreWithin(at + lane, shown), LoadFloats(panel + lane), hn::Set(FloatTag(), kHidden)),
+          FloatTag(), panel + lane);
   }
 
   float SumOfRow(size_t row) const {

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "attention/tiled.h"
 #include "hw/cpu_info.h"
 #include "hw/float16.h"
 #include "support/attention_cases.h"
@@ -395,6 +396,25 @@ TEST(Attention, ScratchIsConstantInLengthAndAtMostOneMebibyteAThread) {
   EXPECT_EQ(bytes[0], bytes[1]);
   EXPECT_EQ(bytes[1], bytes[2]);
   EXPECT_LE(bytes[2], size_t{1} << 20);
+}
+
+TEST(Attention, APlanForMoreScratchIsCutDown) {
+  const AttentionCase c{.name = "", .shape = {1, 300, 3000, 4, 1, 128}};
+  const AttentionTensors t(c);
+  Workspace workspace, whole;
+  const Result cut = RunWay(t.inputs(), {.tile = 8192, .q_rows = 1056}, workspace);
+  EXPECT_EQ(cut.report.used, Path::kCpuTiled);
+  EXPECT_LE(workspace.bytes(), size_t{1} << 20);
+  EXPECT_LT(cut.report.tile, 3000u);
+  EXPECT_LE(test::RelativeError(cut.out, RunWay(t.inputs(), {.tile = 64, .q_rows = 96}, whole).out), 1e-6);
+}
+
+TEST(Attention, ThePlanCountsAllScratch) {
+  for (size_t rows = 48; rows <= 1056; rows += 48)
+    for (const size_t tile : {16, 64, 256, 512})
+      for (const size_t head_dim : {64, 72, 128, 256})
+        EXPECT_LE(ScratchOf(rows, tile, head_dim).bytes, hw::TileScratchBytes(tile, rows, head_dim))
+            << rows << " rows, tile " << tile << ", head_dim " << head_dim;
 }
 
 }  // namespace

@@ -47,6 +47,7 @@ TEST_F(FallbackTest, NothingToReportWhenThePathRuns) {
 }
 
 TEST_F(FallbackTest, CudaWithoutADeviceGoesToTiled) {
+  SetFaults("device");  // which this computer may have
   const AttentionReport r = RunCase(PathRequest::kCuda);
   EXPECT_EQ(r.used, Path::kCpuTiled);
   EXPECT_EQ(r.cause, FallbackCause::kDevice);

@@ -12,6 +12,7 @@
 #include <set>
 
 #include "process.h"
+#include "support/attention_cases.h"
 #include "support/golden.h"
 #include "support/near.h"
 #include "support/seeded.h"
@@ -192,6 +193,51 @@ TEST(TraceAttentionReport, RunsOnAGpu) {
   EXPECT_EQ(metadata.at("path"), "cuda_tiled") << metadata.at("why");
   EXPECT_EQ(metadata.at("tile"), "128");
   EXPECT_THAT(RunCommand({"probe"}).out, HasSubstr("NVIDIA GeForce GTX 1050, compute capability 6.1"));
+}
+
+// [length, heads, dim] -> [heads, length, dim], as the file has it.
+std::vector<float> HeadsFirst(const std::vector<float>& x, size_t length, size_t heads, size_t dim) {
+  std::vector<float> out(x.size());
+  for (size_t i = 0; i < length; ++i)
+    for (size_t h = 0; h < heads; ++h)
+      std::copy_n(&x[(i * heads + h) * dim], dim, &out[(h * length + i) * dim]);
+  return out;
+}
+
+TEST(TraceAttentionReport, WindowAndLogSumExp) {
+  const AttentionCase c{.name = "", .shape = {1, 5, 40, 4, 2, 32}, .causal = true, .window = 7};
+  const AttentionTensors t(c);
+  const AttentionReference wanted = Reference(t, t.k, t.v);
+  const TempDir folder;
+  const std::string in = folder.Write(
+      "in.safetensors", Safetensors({{"q", "F32", {4, 5, 32}, Bytes(HeadsFirst(t.q, 5, 4, 32))},
+                                     {"k", "F32", {2, 40, 32}, Bytes(HeadsFirst(t.k, 40, 2, 32))},
+                                     {"v", "F32", {2, 40, 32}, Bytes(HeadsFirst(t.v, 40, 2, 32))}},
+                                    {{"causal", "1"}, {"window", "7"}}));
+  const std::string out = folder.File("out.safetensors");
+  const Outcome o = RunCommand({"trace", "attention", "--in", in, "--out", out});
+  ASSERT_EQ(o.exit_code, 0) << o;
+  const GoldenFile found = GoldenFile::FromPath(out);
+  const std::vector<float> rows(wanted.out.begin(), wanted.out.end());
+  EXPECT_LE(RelativeError(found["out"].Floats(), HeadsFirst(rows, 5, 4, 32)), 2e-6);
+  EXPECT_TRUE(AllNear(found["lse"].Floats(), wanted.lse, 1e-5));  // [heads, length] in both
+}
+
+TEST(TraceAttentionReport, FaultsAreAskedForByTheEnvironment) {
+  const TempDir folder;
+  const std::string in = folder.Write("in.safetensors", CaseFile(CaseNamed("store_inputs_gqa")));
+  const std::string out = folder.File("out.safetensors");
+  setenv("QWEN3VL_FAULT", "alloc", 1);
+  const Outcome o = RunCommand({"trace", "attention", "--in", in, "--out", out, "--attention", "tiled"});
+  setenv("QWEN3VL_FAULT", "smoke", 1);
+  const Outcome unknown = RunCommand({"trace", "attention", "--in", in, "--out", out});
+  unsetenv("QWEN3VL_FAULT");
+  ASSERT_EQ(o.exit_code, 0) << o;
+  const auto metadata = GoldenFile::FromPath(out).metadata();
+  EXPECT_EQ(metadata.at("path"), "standard");
+  EXPECT_EQ(metadata.at("cause"), "memory");
+  EXPECT_NE(unknown.exit_code, 0);
+  EXPECT_THAT(unknown.err, HasSubstr("unknown fault \"smoke\""));
 }
 
 TEST(TraceAttentionReport, CompressedCachesStayClose) {

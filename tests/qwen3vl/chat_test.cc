@@ -3,6 +3,8 @@
 // streaming, stop strings.
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "qwen3vl/qwen3vl.h"
 
 namespace qwen3vl {
@@ -52,6 +54,31 @@ TEST(Chat, LaterTurnsReuseEarlierTokensAndPictures) {
   EXPECT_EQ(encodes, 2u);  // one for each picture
   Session fresh(Shipped(), kOptions);
   EXPECT_EQ(fresh.Chat(messages, Greedy(6)).ids, second.ids);
+}
+
+// The first picture's keys and values are kept; those of the second are another picture's.
+TEST(Chat, AnotherSecondPictureIsComputedAnew) {
+  const auto ask = [](uint8_t second) {
+    return std::vector<Message>{UserMessage("What are these?", {Stripes(30), Stripes(second)})};
+  };
+  Session session(Shipped(), kOptions);
+  const Reply before = session.Chat(ask(11), Greedy(6));
+  const Reply after = session.Chat(ask(3), Greedy(6));
+  EXPECT_GE(after.reused_tokens, after.image_tokens / 2);
+  EXPECT_LT(after.reused_tokens, after.prompt_tokens - after.image_tokens / 2);
+  Session fresh(Shipped(), kOptions);
+  EXPECT_EQ(after.ids, fresh.Chat(ask(3), Greedy(6)).ids);
+}
+
+TEST(Chat, TheRepetitionPenaltyCountsThePrompt) {
+  GenerateOptions options = Greedy(12);
+  options.sampling = SamplingOptions{.repetition_penalty = 1e6f};
+  const std::vector<Message> messages{TextMessage("user", "Hello, what is on the table?")};
+  const std::vector<int32_t> prompt =
+      Shipped().Encode("<|im_start|>user\nHello, what is on the table?<|im_end|>\n<|im_start|>assistant\n");
+  std::set<int32_t> seen(prompt.begin(), prompt.end());
+  for (const int32_t id : Session(Shipped(), kOptions).Chat(messages, options).ids)
+    EXPECT_TRUE(seen.insert(id).second) << id << " again";
 }
 
 TEST(Chat, MarksInAUserTextEndNoTurn) {

@@ -174,6 +174,23 @@ TEST_P(LinearTest, EveryFormatAndShapeWithinItsErrorBound) {
       }
 }
 
+// Both round activations alike, so that what is left between them is the order of sums.
+TEST_P(LinearTest, ManyRowsGiveWhatEachGivesAlone) {
+  constexpr size_t kRows = 67, kCols = 768, kTokens = 13;
+  const std::vector<float> x = test::SeededNormal(18, kTokens * kCols);
+  for (size_t f = 0; f < hw::kFormatCount; ++f) {
+    SCOPED_TRACE(hw::Name(static_cast<Format>(f)));
+    const Matrix m = RandomMatrix(static_cast<Format>(f), kRows, kCols, 19 + f);
+    Wanted alone = Multiply(m, x, kTokens);
+    for (size_t i = 0; i < kTokens; ++i) {
+      const std::vector<float> row(&x[i * kCols], &x[i * kCols] + kCols);
+      std::ranges::copy(RunLinear(m, row, 1, {}, 1), &alone.y[i * kRows]);
+    }
+    for (double& error : alone.exact_error) error *= 2;
+    EXPECT_TRUE(Within(RunLinear(m, x, kTokens, {}, 1), alone.y, alone.exact_error));
+  }
+}
+
 TEST_P(LinearTest, ThreadCountsLeaveNoTrace) {
   for (Format format : {Format::kF16, Format::kQ8_0, Format::kQ4_K, Format::kQ6_K})
     for (Precision precision : {Precision::kFast, Precision::kExact})

@@ -63,6 +63,17 @@ TEST(Sampler, NegativeLogitsAreMultipliedByTheRepetitionPenalty) {
   EXPECT_EQ(Sampler({.repetition_penalty = 2.0f}, prompt).Next(std::vector<float>{-1.0f, -1.5f}), 1);
 }
 
+TEST(Sampler, TakesTheSettingsOfTheFile) {
+  const SamplingDefaults file{
+      .do_sample = true, .temperature = 0.5f, .top_p = 0.6f, .top_k = 7, .repetition_penalty = 1.25f};
+  const SamplingOptions o = ToSamplingOptions(file);
+  EXPECT_EQ(o.temperature, 0.5f);
+  EXPECT_EQ(o.top_p, 0.6f);
+  EXPECT_EQ(o.top_k, 7u);
+  EXPECT_EQ(o.repetition_penalty, 1.25f);
+  EXPECT_EQ(ToSamplingOptions({.do_sample = false, .temperature = 0.5f}).temperature, 0);
+}
+
 TEST(Sampler, RefusesOptionsOutOfRange) {
   for (const SamplingOptions& bad : {SamplingOptions{.temperature = -1}, SamplingOptions{.temperature = NAN},
                                      SamplingOptions{.top_p = 0}, SamplingOptions{.top_p = 1.5f},

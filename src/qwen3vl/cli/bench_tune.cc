@@ -91,7 +91,8 @@ Command AddBenchTune(CLI::App& bench) {
       ->type_name("FILE");
   AddWords(*app, "--preset", state->presets, "tune for these shapes; default qwen3vl-4b", "NAME,NAME");
   AddCounts(*app, "--tiles", state->tune.tiles, "key/value rows a step; default 64,128,256,512", 1, kMaxTile);
-  AddCounts(*app, "--q-rows", state->tune.q_rows, "query rows a task; default 48,96,192,384,768", 1, kMaxTile);
+  AddCounts(*app, "--q-rows", state->tune.q_rows, "query rows a task; default 48,96,192,384,768", 1,
+            kMaxTile);
   AddCounts(*app, "--thread-counts", state->tune.threads,
             "default: the physical fast cores, and all logical ones", 1, kMaxThreads);
   AddCount(*app, "--prompt", state->tune.prompt, "query rows to measure on; default 512", 1, kMaxLength);
