@@ -107,22 +107,30 @@ struct VisionFile {
   const char* model;
   const char* picture_case;
   size_t min_tokens, max_tokens;  // the limits that the case was made with; not in the file
-  double limit;                   // absolute, or relative norm for the 8-bit file
+  // Absolute. Of the 8-bit file in 8-bit arithmetic a relative norm instead, 1.5 times that of llama.cpp; the
+  // recorded tokens are those of the weights before they were rounded.
+  double limit = 3e-5;
+  bool rounded = false, fast = true;
 };
 
 TEST(GgufGolden, FeaturesAndAnswerAsTheReference) {
   for (const VisionFile& v :
-       {VisionFile{"mmproj-tiny-moe-f16.gguf", "tiny-moe-bf16.gguf", "tiny-moe", "image_wide", 4, 64, 3e-5},
-        VisionFile{"mmproj-tiny-b-f16.gguf", "tiny-b-bf16.gguf", "tiny-b", "image_wide", 0, 0, 3e-5},
-        VisionFile{"mmproj-tiny-b-f16.gguf", "tiny-b-bf16.gguf", "tiny-b", "image_tall", 0, 0, 3e-5}}) {
-    SCOPED_TRACE(std::string(v.file) + " " + v.picture_case);
+       {VisionFile{"mmproj-tiny-moe-f16.gguf", "tiny-moe-bf16.gguf", "tiny-moe", "image_wide", 4, 64},
+        VisionFile{"mmproj-tiny-moe-q8_0.gguf", "tiny-moe-bf16.gguf", "tiny-moe", "image_wide", 4, 64, 3e-5,
+                   true, /*fast=*/false},
+        VisionFile{"mmproj-tiny-moe-q8_0.gguf", "tiny-moe-bf16.gguf", "tiny-moe", "image_wide", 4, 64,
+                   1.5 * 1.5e-2, true},
+        VisionFile{"mmproj-tiny-b-f16.gguf", "tiny-b-bf16.gguf", "tiny-b", "image_wide", 0, 0},
+        VisionFile{"mmproj-tiny-b-f16.gguf", "tiny-b-bf16.gguf", "tiny-b", "image_tall", 0, 0}}) {
+    SCOPED_TRACE(testing::Message() << v.file << " " << v.picture_case << (v.fast ? "" : " exact"));
     if (!test::DataExists(std::string("gguf/models/") + v.file))
-      continue;  // only in the complete recordings; one file is always here
+      continue;  // only in the complete recordings; those of tiny-moe are always here
     const Model model = Model::Load(ModelPath(v.text), {.mmproj = ModelPath(v.file)});
     test::TracedRun run;
     SessionOptions options = Options();
     options.min_image_tokens = v.min_tokens;
     options.max_image_tokens = v.max_tokens;
+    options.exact = !v.fast;
     options.trace = test::CollectInto(run);
     Session session(model, options);
     for (const test::GoldenCase& c : test::GoldenCases(v.model)) {
@@ -131,7 +139,9 @@ TEST(GgufGolden, FeaturesAndAnswerAsTheReference) {
       const Reply reply =
           session.Complete(ids, test::CasePictures(c), {},
                            {.max_tokens = 16, .sampling = SamplingOptions{}, .ignore_end = true});
-      EXPECT_EQ(reply.ids, c.entry["greedy_tokens"].get<std::vector<int32_t>>());
+      if (!v.rounded) {
+        EXPECT_EQ(reply.ids, c.entry["greedy_tokens"].get<std::vector<int32_t>>());
+      }
       const test::GoldenFile golden("gguf/cases/" + std::string(v.file, strlen(v.file) - 5) + "." +
                                     v.picture_case + ".safetensors");
       const test::GoldenTensor& wanted = golden["embeddings_reference"];
@@ -145,7 +155,11 @@ TEST(GgufGolden, FeaturesAndAnswerAsTheReference) {
         for (size_t row = 0; row < wanted.shape[0]; ++row)
           column.insert(column.end(), &want[row * wanted.shape[1] + part * dim],
                         &want[row * wanted.shape[1] + (part + 1) * dim]);
-        EXPECT_TRUE(test::AllNear(found.floats, column, dim, v.limit)) << "part " << part;
+        if (v.rounded && v.fast) {
+          EXPECT_LE(test::RelativeError(found.floats, column), v.limit) << "part " << part;
+        } else {
+          EXPECT_TRUE(test::AllNear(found.floats, column, dim, v.limit)) << "part " << part;
+        }
       }
     }
   }
