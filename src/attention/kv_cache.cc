@@ -10,6 +10,7 @@
 #include "attention/kv_cache_impl.h"
 #include "attention/row_codec.h"
 #include "hw/checked.h"
+#include "hw/parallel.h"
 
 namespace qwen3vl::attention {
 namespace {
@@ -209,7 +210,8 @@ const KvCacheLayer& KvCache::layer(size_t index) const {
   return impl_->layers[index];
 }
 
-void KvCache::Append(size_t index, hw::MatrixView<const float> k, hw::MatrixView<const float> v) {
+void KvCache::Append(size_t index, hw::MatrixView<const float> k, hw::MatrixView<const float> v,
+                     size_t n_threads) {
   const KvCacheShape& s = impl_->shape;
   if (index >= s.n_layers)
     throw Error(ErrorCode::kInvalidArgument, "KV cache: layer " + std::to_string(index) +
@@ -225,14 +227,17 @@ void KvCache::Append(size_t index, hw::MatrixView<const float> k, hw::MatrixView
     throw Error(ErrorCode::kInvalidArgument, "KV cache: " + std::to_string(layer.length) + " + " +
                                                  std::to_string(k.rows) + " tokens, room for " +
                                                  std::to_string(s.capacity) + "; use a larger --ctx");
-  std::vector<std::byte> row(hw::RowBytes(s.format, s.head_dim));
-  for (size_t h = 0; h < s.n_kv_heads; ++h)
+  const size_t row_bytes = hw::RowBytes(s.format, s.head_dim);
+  std::vector<std::byte> encoded(s.n_kv_heads * row_bytes);
+  hw::ParallelFor({k.rows > 1 ? n_threads : 1}, s.n_kv_heads, [&](size_t h, size_t) noexcept {
+    std::byte* row = encoded.data() + h * row_bytes;
     for (size_t i = 0; i < k.rows; ++i) {
-      EncodeRow(s.format, k.row(i) + h * s.head_dim, s.head_dim, row.data());
-      layer.PutK(h, layer.length + i, row.data());
-      EncodeRow(s.format, v.row(i) + h * s.head_dim, s.head_dim, row.data());
-      layer.PutV(h, layer.length + i, row.data());
+      EncodeRow(s.format, k.row(i) + h * s.head_dim, s.head_dim, row);
+      layer.PutK(h, layer.length + i, row);
+      EncodeRow(s.format, v.row(i) + h * s.head_dim, s.head_dim, row);
+      layer.PutV(h, layer.length + i, row);
     }
+  });
   layer.length += k.rows;
 }
 

@@ -89,7 +89,8 @@ class KvCache {
 
   // Appends rows of k and v [n, n_kv_heads * head_dim] (any row stride) to one layer.
   // Throws Error(kInvalidArgument) when the capacity does not hold them; nothing is changed then.
-  void Append(size_t layer, hw::MatrixView<const float> k, hw::MatrixView<const float> v);
+  void Append(size_t layer, hw::MatrixView<const float> k, hw::MatrixView<const float> v,
+              size_t n_threads = 1);
   // Forgets all rows from `length` on, in every layer; in one.
   void Truncate(size_t length);
   void TruncateLayer(size_t layer, size_t length);

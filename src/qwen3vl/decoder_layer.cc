@@ -51,7 +51,7 @@ void AttentionBlock(const DecoderStep& step, ConstView normed, View out, bool ac
     rope::Rotate(*step.rope, q, c.n_heads, threads);
     rope::Rotate(*step.rope, k, c.n_kv_heads, threads);
   });
-  runtime.Timed("cache", step.name, [&] { step.cache->Append(step.index, k, v); });
+  runtime.Timed("cache", step.name, [&] { step.cache->Append(step.index, k, v, threads.count); });
 
   AttentionCall call;
   call.block = step.name;

@@ -102,6 +102,16 @@ TEST_P(KvCacheFormat, ReadsBackWhatWasAppended) {
     EXPECT_TRUE(test::AllNear(Contents(cache, layer, 37), Wanted(cache.shape(), 37), GetParam().tolerance));
 }
 
+TEST_P(KvCacheFormat, ThreadsStoreTheSame) {
+  KvCache one(SmallShape(GetParam().format)), many(SmallShape(GetParam().format));
+  const Rows rows(one.shape(), 0, 21);
+  for (const size_t layer : {0, 1}) {
+    one.Append(layer, rows.K(), rows.V());
+    many.Append(layer, rows.K(), rows.V(), /*n_threads=*/5);
+    EXPECT_EQ(Contents(many, layer, 21), Contents(one, layer, 21));
+  }
+}
+
 TEST_P(KvCacheFormat, TruncateKeepsEarlierRows) {
   KvCache cache(SmallShape(GetParam().format));
   AppendAll(cache, 30);
