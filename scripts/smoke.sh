@@ -51,6 +51,18 @@ expect model.generate "$qwen3vl" bench model -m $model --prompt 16 --generate 4 
 expect image.encode "$qwen3vl" bench image -m $model --sizes 64x64 --samples 2
 expect "attention.decode" "$qwen3vl" bench sweep --preset gpt2 --lengths 32 --contexts 64 --samples 2
 expect "attention.prefill" "$qwen3vl" bench tune --preset gpt2 --prompt 32 --keys 32 --samples 1 --dry-run
+# The smallest case of each Google Benchmark program, where they are built.
+programs=$(dirname "$qwen3vl")/bench
+once() {
+  [ -x "$programs/$1" ] || return 0
+  expect "$2" "$programs/$1" "${@:3}" --benchmark_filter="^$2/" --benchmark_min_time=0.01
+  ! grep -q "ERROR OCCURRED" "$scratch/out" || fail "is wrong" "$1" "$2"
+}
+once attention_bench Tiled/gpt2/decode/q:1/kv:4096/f16
+once linear_bench Linear/qwen3vl-2b.text/kv/n:1/q8_0
+once rope_bench Norm/gpt2/n:1024
+once vision_bench Linear/qwen3vl-2b.vision/o/n:1024/f16
+once generation_bench Generate/64 $model
 expect "" "$qwen3vl" trace -m $model --image $picture -p "What is this?" --generate 4 --out "$scratch/trace.safetensors"
 grep -qa greedy_tokens "$scratch/trace.safetensors" || fail "has no greedy_tokens" trace.safetensors
 refuse 2 --no-such-option "$qwen3vl" run --no-such-option

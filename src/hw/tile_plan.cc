@@ -61,15 +61,14 @@ size_t ChooseRows(const AttentionProblem& problem, const TilePlan& plan, size_t 
 const TunedPlan* FindTuned(const AttentionProblem& problem, std::span<const TunedPlan> tuned) {
   const size_t group = problem.n_heads / std::max<size_t>(1, problem.n_kv_heads);
   const auto found = std::ranges::find_if(tuned, [&](const TunedPlan& t) {
-    return t.head_dim == problem.head_dim && t.group == group && t.tile > 0 && t.q_rows > 0;
+    return t.head_dim == problem.head_dim && t.group == group && t.tile > 0;
   });
   return found == tuned.end() ? nullptr : &*found;
 }
 
-void Apply(const TunedPlan& tuned, const AttentionProblem& problem, TilePlan& plan) {
+void Apply(const TunedPlan& tuned, TilePlan& plan) {
   plan.reason = "measured on this machine: " + std::to_string(tuned.tile) + " (" + plan.reason + ")";
   plan.tile = tuned.tile;
-  plan.q_rows = std::min(tuned.q_rows, std::max<size_t>(1, problem.q_len * tuned.group));
   plan.standard_below = tuned.standard_below;
 }
 
@@ -116,8 +115,11 @@ TilePlan ChooseTilePlan(const Machine& machine, const AttentionProblem& problem,
     plan.q_rows = kGpuRows;
     return plan;
   }
-  plan.q_rows = ChooseRows(problem, plan, machine.cpu.l2_bytes);
-  if (const TunedPlan* found = forced ? nullptr : FindTuned(problem, tuned)) Apply(*found, problem, plan);
+  const TunedPlan* found = forced ? nullptr : FindTuned(problem, tuned);
+  if (found) Apply(*found, plan);
+  plan.q_rows = found && found->q_rows
+                    ? std::min(found->q_rows, std::max<size_t>(1, problem.q_len * found->group))
+                    : ChooseRows(problem, plan, machine.cpu.l2_bytes);
   if (machine.free_memory_bytes != 0) ShrinkToFit(machine.free_memory_bytes, forced, problem.head_dim, plan);
   plan.scratch_bytes_per_thread = TileScratchBytes(plan.tile, plan.q_rows, problem.head_dim);
   return plan;

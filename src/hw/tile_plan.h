@@ -48,7 +48,8 @@ struct TileRequest {
 struct TunedPlan {
   size_t head_dim = 0;
   size_t group = 1;  // query heads that share a key/value head
-  size_t tile = 0, q_rows = 0;
+  size_t tile = 0;
+  size_t q_rows = 0;  // 0: by the rule of ChooseTilePlan, at every length
   size_t standard_below = 0;
 };
 
@@ -63,8 +64,9 @@ size_t TileScratchBytes(size_t tile, size_t q_rows, size_t head_dim);
 // Prescribed: compute capability 6.1 -> 128; Intel i5-10210U -> 64; everything else -> 256. A forced tile is
 // kept as asked (callers check 1 .. 65536). On a CPU, q_rows is the most, up to 1056, with which
 // TileScratchBytes(...) <= min(L2, 1 MiB) and every thread has two tasks; 48 where none is. Unless a tile is
-// forced, an entry of `tuned` for heads of the problem's shape counts instead, on a CPU. Shrinks tile and
-// q_rows (never below 16 and 1) until the scratch of all threads fits the free memory; never fails.
+// forced, an entry of `tuned` for heads of the problem's shape replaces the tile, and q_rows where it has
+// some, on a CPU. Shrinks tile and q_rows (never below 16 and 1) until the scratch of all threads fits the
+// free memory; never fails.
 TilePlan ChooseTilePlan(const Machine& machine, const AttentionProblem& problem,
                         const TileRequest& request = {}, std::span<const TunedPlan> tuned = {});
 

@@ -27,6 +27,12 @@ attention::KvCacheShape CacheShape(const ModelConfig& config, const SessionOptio
           .format = ToFormat(options.kv_type)};
 }
 
+// Decided here once, for everything that is computed or measured with these options.
+SessionOptions WithThreads(const ModelConfig& config, SessionOptions o) {
+  if (o.threads == 0 && o.use_tuning) o.threads = TunedThreads(hw::ProbeCpu(), HeadShapesOf(config));
+  return o;
+}
+
 void CheckOptions(const ModelConfig& config, const SessionOptions& o) {
   if (o.prefill_chunk == 0)
     throw Error(ErrorCode::kInvalidArgument, "prefill chunk: 0 tokens, want at least 1");
@@ -41,12 +47,12 @@ void CheckOptions(const ModelConfig& config, const SessionOptions& o) {
 
 Generator::Generator(std::shared_ptr<const Model::Impl> model, const SessionOptions& options)
     : model_((CheckOptions(model->files.config, options), std::move(model))),
-      options_(options),
+      options_(WithThreads(model_->files.config, options)),
       prompt_context_{.config = &model_->files.config,
                       .tokenizer = model_->tokenizer ? &*model_->tokenizer : nullptr,
                       .chat_template = model_->chat_template,
                       .preprocess = PreprocessOf(model_->files.config, options)},
-      runtime_(options),
+      runtime_(options_),
       cache_(CacheShape(model_->files.config, options)),
       text_(model_->files.config.text, model_->files.text) {
   const std::optional<VisionConfig>& vision = model_->files.config.vision;

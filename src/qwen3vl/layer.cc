@@ -49,8 +49,9 @@ Vector Copy(const float* data, size_t n) {
   return out;
 }
 
-SessionOptions ToSessionOptions(const LayerOptions& o) {
-  return {.threads = o.threads,
+SessionOptions ToSessionOptions(const LayerShape& shape, const LayerOptions& o) {
+  const HeadShape heads{shape.head_dim, shape.n_heads / shape.n_kv_heads};
+  return {.threads = o.threads ? o.threads : TunedThreads(hw::ProbeCpu(), {&heads, 1}),
           .attention = o.attention,
           .tile = o.tile,
           .check_finite = o.check_finite,
@@ -67,7 +68,7 @@ struct LayerState {
 
   LayerState(const LayerShape& shape, const AttentionLayerWeights& w, const LayerOptions& options)
       : config(ToConfig(shape)),
-        runtime(ToSessionOptions(options)),
+        runtime(ToSessionOptions(shape, options)),
         cache({.n_layers = 1,
                .n_kv_heads = shape.n_kv_heads,
                .head_dim = shape.head_dim,

@@ -30,13 +30,14 @@ MachineReport ProbeMachine() {
 
   hw::Machine machine{.cpu = cpu, .free_memory_bytes = cpu.memory_available_bytes};
   const hw::AttentionProblem prompt{.q_len = 512, .kv_len = 4096};
-  const Tuning tuning = FindTuning(cpu, 0, {});
-  const hw::TilePlan plan = hw::ChooseTilePlan(machine, prompt, {.threads = tuning.threads}, tuning.plans);
+  const HeadShape heads{prompt.head_dim, prompt.n_heads / prompt.n_kv_heads};
+  r.default_threads = TunedThreads(cpu, {&heads, 1});
+  const Tuning tuning = FindTuning(cpu, r.default_threads, {});
+  const hw::TilePlan plan = hw::ChooseTilePlan(machine, prompt, {.threads = r.default_threads}, tuning.plans);
   r.tile = plan.tile;
   r.q_rows = plan.q_rows;
   r.tile_reason = plan.reason;
   r.tuning_status = tuning.status;
-  r.default_threads = tuning.threads;
   const hw::GpuList gpus = hw::ListGpus();
   r.gpu_status = gpus.status;
   r.gpu_code = attention::DescribeDeviceCode();

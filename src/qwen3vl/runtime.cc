@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qwen3vl/runtime.h"
 
-#include <algorithm>
-#include <cmath>
+#include "qwen3vl/deviation.h"
 
 namespace qwen3vl {
 namespace {
@@ -57,11 +56,7 @@ Runtime::Runtime(const SessionOptions& options)
   machine.cpu = hw::ProbeCpu();
   machine.free_memory_bytes = machine.cpu.memory_available_bytes;
   threads.count = options.threads ? options.threads : machine.cpu.default_threads;
-  if (options.use_tuning) {
-    Tuning tuning = FindTuning(machine.cpu, options.threads, log);
-    threads.count = tuning.threads;
-    tuned = std::move(tuning.plans);
-  }
+  if (options.use_tuning) tuned = FindTuning(machine.cpu, threads.count, log).plans;
   tile_request.threads = threads.count;
   threads.cancel = &cancel;
   for (const auto& [layer, choice] : options.attention_layers) layer_requests[layer] = ToRequest(choice);
@@ -124,14 +119,10 @@ void Runtime::Verify(const AttentionCall& call, const attention::Options& option
   d.layer = call.block;
   d.path = attention::Name(used);
   ++d.calls;
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < n; ++i) {
-    const double delta = static_cast<double>(call.out[i]) - expected[i];
-    d.max_abs = std::max(d.max_abs, std::abs(delta));
-    difference += delta * delta;
-    norm += static_cast<double>(expected[i]) * expected[i];
-  }
-  if (norm > 0) d.rel_norm = std::max(d.rel_norm, std::sqrt(difference / norm));
+  Deviation deviation;
+  for (size_t i = 0; i < n; ++i) deviation.Add(call.out[i], expected[i]);
+  d.max_abs = WorstOf(deviation.max_abs, d.max_abs);
+  d.rel_norm = WorstOf(deviation.rel_norm(), d.rel_norm);
 }
 
 void Runtime::Trace(std::string_view name, std::initializer_list<size_t> shape, const float* data) const {

@@ -36,15 +36,17 @@ TuningEntry ToEntry(const JsonView& v) {
           .plan = {.head_dim = v.At("head_dim").Size(),
                    .group = v.At("group").Size(),
                    .tile = InRange(v.At("tile"), 1, kMaxTile),
-                   .q_rows = InRange(v.At("q_rows"), 1, kMaxTile),
+                   .q_rows = InRange(v.At("q_rows"), 0, kMaxTile),
                    .standard_below = v.At("standard_below").Size()},
           .fastest = v.At("fastest").Bool()};
 }
 
-// Measured together, or again: `a` makes `b` obsolete.
-bool Replaces(const TuningEntry& a, const TuningEntry& b) {
+HeadShape ShapeOf(const TuningEntry& e) { return {e.plan.head_dim, e.plan.group}; }
+
+// They differ by the number of threads at most.
+bool Rivals(const TuningEntry& a, const TuningEntry& b) {
   return a.key.cpu == b.key.cpu && a.key.isa == b.key.isa && a.key.version == b.key.version &&
-         a.plan.head_dim == b.plan.head_dim && a.plan.group == b.plan.group;
+         ShapeOf(a) == ShapeOf(b);
 }
 
 std::vector<TuningEntry> ReadableTuning(const std::string& path) {
@@ -96,11 +98,18 @@ std::vector<TuningEntry> ReadTuning(const std::string& path) {
   return entries;
 }
 
-void StoreTuning(const std::string& path, const std::vector<TuningEntry>& entries) {
+void StoreTuning(const std::string& path, std::vector<TuningEntry> entries) {
   Json list = Json::array();
-  for (const TuningEntry& old : ReadableTuning(path))
-    if (std::ranges::none_of(entries, [&](const TuningEntry& e) { return Replaces(e, old); }))
+  for (TuningEntry old : ReadableTuning(path)) {
+    if (std::ranges::any_of(entries, [&](const TuningEntry& e) { return e.fastest && Rivals(e, old); }))
+      old.fastest = false;
+    const auto again = std::ranges::find_if(
+        entries, [&](const TuningEntry& e) { return e.key == old.key && ShapeOf(e) == ShapeOf(old); });
+    if (again == entries.end())
       list.push_back(ToJson(old));
+    else if (old.fastest)
+      again->fastest = true;  // measured anew, but not against other counts
+  }
   for (const TuningEntry& e : entries) list.push_back(ToJson(e));
   // Written beside it and renamed, so that a reader sees the old file or the new one.
   const std::string draft = path + ".new";
@@ -116,8 +125,23 @@ void StoreTuning(const std::string& path, const std::vector<TuningEntry>& entrie
   if (problem) CannotWrite(path);
 }
 
+std::vector<HeadShape> HeadShapesOf(const ModelConfig& config) {
+  const TextConfig& t = config.text;
+  std::vector<HeadShape> shapes = {{t.head_dim, t.n_heads / t.n_kv_heads}};
+  if (config.vision) shapes.push_back({config.vision->head_dim(), 1});
+  return shapes;
+}
+
+size_t TunedThreads(const hw::CpuInfo& cpu, std::span<const HeadShape> heads) {
+  const std::vector<TuningEntry> entries = ReadableTuning(TuningPath());
+  for (const HeadShape& shape : heads)
+    for (const TuningEntry& e : entries)
+      if (e.fastest && ShapeOf(e) == shape && e.key == CurrentKey(cpu, e.key.threads)) return e.key.threads;
+  return cpu.default_threads;
+}
+
 Tuning FindTuning(const hw::CpuInfo& cpu, size_t threads, const LogFn& log) {
-  Tuning tuning{.threads = threads ? threads : cpu.default_threads, .status = "none stored"};
+  Tuning tuning{.plans = {}, .status = "none stored"};
   const std::string path = TuningPath();
   if (path.empty()) return tuning;
   std::vector<TuningEntry> entries;
@@ -127,7 +151,7 @@ Tuning FindTuning(const hw::CpuInfo& cpu, size_t threads, const LogFn& log) {
     return Ignored(std::move(tuning), e.what(), log);
   }
   if (entries.empty()) return tuning;
-  const TuningKey mine = CurrentKey(cpu, tuning.threads);
+  const TuningKey mine = CurrentKey(cpu, threads);
   if (std::ranges::none_of(entries, [&](const TuningEntry& e) {
         return e.key.cpu == mine.cpu && e.key.version == mine.version;
       }))
@@ -135,13 +159,9 @@ Tuning FindTuning(const hw::CpuInfo& cpu, size_t threads, const LogFn& log) {
                    path + ": of " + entries.front().key.cpu + ", version " + entries.front().key.version +
                        ", want " + mine.cpu + ", version " + mine.version,
                    log);
-  for (const TuningEntry& e : entries)
-    if (threads == 0 && e.fastest && e.key.cpu == mine.cpu && e.key.version == mine.version &&
-        e.key.isa == mine.isa)
-      tuning.threads = e.key.threads;
-  tuning.plans = PlansFor(entries, CurrentKey(cpu, tuning.threads));
-  tuning.status = tuning.plans.empty() ? "none stored for " + mine.isa + " and " +
-                                             std::to_string(tuning.threads) + " threads in " + path
+  tuning.plans = PlansFor(entries, mine);
+  tuning.status = tuning.plans.empty() ? "none stored for " + mine.isa + " and " + std::to_string(threads) +
+                                             " threads in " + path
                                        : path;
   return tuning;
 }

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 namespace qwen3vl::bench {
 namespace {
 
@@ -44,6 +46,42 @@ TEST(Compare, MatchesRowsByWhatTheyMeasure) {
   ASSERT_EQ(report.unmatched.size(), 2u);
   EXPECT_THAT(report.unmatched[0], HasSubstr("only in the second file: a"));
   EXPECT_THAT(report.unmatched[1], HasSubstr("only in the first file: a"));
+}
+
+TEST(Compare, SaysWhereSamplesAreTooFew) {
+  const auto with = [](size_t n, double seconds) {
+    Row r = Timed("a", seconds);
+    r.samples.resize(n);
+    return r;
+  };
+  // As far apart as can be, yet one of 70 orders of 4 and 4 samples is as well; of 5 and 5 one of 252.
+  ComparisonReport report = Compare({with(4, 1)}, {with(4, 9)});
+  EXPECT_EQ(report.pairs[0].verdict, Verdict::kTooFew);
+  EXPECT_THAT(ToText(report), HasSubstr("too few samples"));
+  EXPECT_EQ(Compare({with(5, 1)}, {with(5, 9)}).pairs[0].verdict, Verdict::kSlower);
+  EXPECT_EQ(Compare({with(4, 1)}, {with(4, 9)}, {.alpha = 0.05}).pairs[0].verdict, Verdict::kSlower);
+}
+
+TEST(Compare, SaysWhatElseDiffers) {
+  Row there = Timed("a", 1), elsewhere = Timed("a", 1);
+  there.environment = {"0.1.0", "Release", "GNU 12", "-O3", "Some CPU", 4};
+  elsewhere.environment = {"0.1.0", "Debug", "GNU 12", "-O3", "Another CPU", 8};
+  EXPECT_TRUE(Compare({there}, {there}).differences.empty());
+  const ComparisonReport report = Compare({there}, {elsewhere});
+  EXPECT_THAT(report.differences,
+              testing::ElementsAre("cpu: Some CPU in the first file, Another CPU in the second",
+                                   "build: Release in the first file, Debug in the second"));
+  EXPECT_THAT(ToText(report), HasSubstr("Another CPU"));
+  EXPECT_THAT(ToJson(report), HasSubstr("Another CPU"));
+  EXPECT_THAT(ToText(Compare({Timed("a", 1)}, {Timed("b", 1)})), HasSubstr("no row is in both files"));
+}
+
+TEST(Compare, PointsAtResultsThatAreNoNumbers) {
+  Row wrong = Timed("a", 0.1), right = Timed("a", 1);
+  wrong.accuracy->rel_norm = NAN;
+  EXPECT_TRUE(Compare({right}, {wrong}).pairs[0].error_grew);
+  EXPECT_TRUE(Compare({wrong}, {wrong}).pairs[0].error_grew);
+  EXPECT_FALSE(Compare({wrong}, {right}).pairs[0].error_grew);
 }
 
 TEST(Compare, PointsAtErrorsThatGrew) {

@@ -5,6 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstring>
+
 #include "hw/cpu_info.h"
 #include "qwen3vl/bench/linear_case.h"
 #include "qwen3vl/error.h"
@@ -109,6 +112,9 @@ TEST(Layer, AWrongResultShowsInTheErrorColumn) {
   AttentionData data(problem);
   // Nothing has run: the output is zero, so all of the reference is missing.
   EXPECT_DOUBLE_EQ(data.Check(20).rel_norm, 1);
+  // What was right before must not pass for the result of a run that writes nothing.
+  data.ForgetOutput();
+  EXPECT_TRUE(std::isnan(data.Check(20).rel_norm));
   data.Run(0, AttentionForm::kTiled, PlanFor(problem, {}));
   EXPECT_LT(data.Check(20).rel_norm, 2e-6);
 }
@@ -168,6 +174,60 @@ TEST(Layer, RowsCarryTheCommandThatRepeatsThem) {
   EXPECT_EQ(rows[0].path, "standard");
 }
 
+TEST(Layer, NamesTheOptionsThatTheCommandNeeds) {
+  LayerOptions options;
+  options.presets = {"gpt2"};
+  options.kinds = {"attention.prefill"};
+  options.lengths = {16};
+  options.formats = {hw::Format::kF32};
+  options.paths = {AttentionForm::kStandard};
+  options.threads = 1;
+  options.use_tuning = false;
+  options.q_rows = 500;
+  options.check_rows = 3;
+  options.max_standard_flop = 1e12;
+  const std::vector<Row> rows = Rows(options);
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_THAT(rows[0].command,
+              HasSubstr(" --tile prescribed --q-rows 500 --check-rows 3 --max-standard 1000 --threads 1"));
+  options.paths = {AttentionForm::kTiled};
+  EXPECT_EQ(Rows(options).at(0).q_rows, 16u);  // that run
+}
+
+TEST(Layer, LeavesOutWhatDoesNotFitAndMeasuresTheRest) {
+  LayerOptions options;
+  options.presets = {"qwen3vl-8b.vision", "manipulation"};
+  options.kinds = {"attention.prefill"};
+  options.lengths = {1};
+  options.formats = {hw::Format::kQ8_0, hw::Format::kF32};  // 72 values a head are no whole blocks
+  options.paths = {AttentionForm::kTiled};
+  options.threads = 1;
+  std::vector<std::string> notes;
+  MeasureOptions measure = Once();
+  measure.note = [&](const std::string& line) { notes.push_back(line); };
+  std::vector<Row> rows;
+  RunLayers(options, measure, nullptr, [&](const Row& row) { rows.push_back(row); });
+  std::vector<std::string> found;
+  for (const Row& row : rows) found.push_back(row.preset + " " + row.dtype);
+  EXPECT_THAT(
+      found, testing::UnorderedElementsAre("qwen3vl-8b.vision f32", "manipulation q8_0", "manipulation f32"));
+  EXPECT_THAT(notes, testing::Contains(testing::AllOf(HasSubstr("qwen3vl-8b.vision"), HasSubstr("q8_0"),
+                                                      HasSubstr("left out"))));
+}
+
+TEST(CopiesBeyondCache, AreTogetherLargerThanTheCacheAsFarAsMemoryGoes) {
+  hw::CpuInfo cpu;
+  cpu.l3_bytes = 1000;
+  cpu.memory_available_bytes = 0;  // unknown
+  EXPECT_GT(100 * CopiesBeyondCache(100, cpu), kCachesBeyond * cpu.l3_bytes);
+  cpu.memory_available_bytes = 1 << 20;
+  EXPECT_GT(100 * CopiesBeyondCache(100, cpu), kCachesBeyond * cpu.l3_bytes);
+  cpu.memory_available_bytes = 2000;
+  EXPECT_EQ(CopiesBeyondCache(100, cpu), 5u);
+  cpu.memory_available_bytes = 4;
+  EXPECT_EQ(CopiesBeyondCache(100, cpu), 1u);
+}
+
 TEST(Layer, RefusesWhatIsUnknown) {
   LayerOptions options;
   options.presets = {"gpt5"};
@@ -181,6 +241,13 @@ TEST(Layer, RefusesWhatIsUnknown) {
   options.presets = {"unet3d"};
   options.kinds = {"attention.decode"};  // not causal
   EXPECT_THROW(Rows(options), Error);
+}
+
+TEST(RandomWeights, DifferFromRowsPowersOfTwoAway) {
+  const size_t n_rows = 600, cols = 64, row_bytes = hw::RowBytes(hw::Format::kF16, cols);
+  const auto weights = RandomWeights(hw::Format::kF16, n_rows, cols, 7);
+  for (size_t away = 1; away < n_rows; away *= 2)
+    EXPECT_NE(std::memcmp(weights.data(), weights.data() + away * row_bytes, row_bytes), 0) << away;
 }
 
 TEST(RandomWeights, AreFiniteInEveryFormat) {

@@ -4,8 +4,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
+
+#include <chrono>
 
 #include "hw/cpu_info.h"
+#include "qwen3vl/bench/rounds.h"
 #include "qwen3vl/error.h"
 
 namespace qwen3vl::bench {
@@ -80,12 +84,84 @@ TEST(Measure, StopsWhenCancelled) {
   EXPECT_LE(order.size(), 4u);
 }
 
+TEST(Measure, DividesByTheUnitsAndCallsOfASample) {
+  using std::chrono::steady_clock;
+  Variant v;
+  v.units = 4;
+  const auto spin = [] {
+    for (const auto end = steady_clock::now() + std::chrono::milliseconds(4); steady_clock::now() < end;) {
+    }
+  };
+  v.run = spin;
+  MeasureOptions options = Quick();
+  options.samples = 2;
+  options.min_sample_s = 0.008;
+  const auto start = steady_clock::now();
+  const Row row = Measure({&v, 1}, options, nullptr).front();
+  const double all = std::chrono::duration<double>(steady_clock::now() - start).count();
+  EXPECT_GE(row.stats.min, 0.004 / 4);
+  EXPECT_GE(row.calls_per_sample, 1u);
+  double timed = 0;
+  for (const double s : row.samples) timed += s * 4 * static_cast<double>(row.calls_per_sample);
+  EXPECT_LT(timed, all);
+}
+
+TEST(Measure, WarmsUpAndStopsWhenTheTimeIsOver) {
+  std::string order;
+  std::vector<Variant> variants = {Counting("a", &order)};
+  MeasureOptions options = Quick();
+  options.samples = 100;
+  options.warmup = 3;
+  options.max_variant_s = 0;
+  EXPECT_EQ(Measure(variants, options, nullptr).front().samples.size(), kMinSamples);
+  EXPECT_EQ(order.size(), 3 + 2 * kMinSamples);
+}
+
+TEST(Measure, RestsBeforeEveryRound) {
+  std::string order;
+  std::vector<Variant> variants = {Counting("a", &order)};
+  MeasureOptions options = Quick();
+  options.cooldown_s = 0.01;
+  const auto start = std::chrono::steady_clock::now();
+  Measure(variants, options, nullptr);
+  EXPECT_GE(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(40));
+}
+
+size_t AllowedHere(size_t* first) {
+  cpu_set_t mask;
+  if (sched_getaffinity(0, sizeof mask, &mask) != 0) return 0;
+  for (*first = 0; !CPU_ISSET(*first, &mask);) ++*first;
+  return static_cast<size_t>(CPU_COUNT(&mask));
+}
+
+TEST(Measure, PinsThreadsForAsLongAsItMeasures) {
+  size_t first = 0, inside = 0, inside_first = 0;
+  const size_t before = AllowedHere(&first);
+  ASSERT_GE(before, 1u);
+  const size_t cores = hw::ProbeCpu().physical_cores;
+  Variant v;
+  v.row.threads = 2;
+  v.run = [&] { inside = AllowedHere(&inside_first); };
+  MeasureOptions options = Quick();
+  options.pin = {first};
+  const Row row = Measure({&v, 1}, options, nullptr).front();
+  EXPECT_EQ(inside, 1u);
+  EXPECT_EQ(inside_first, first);
+  // What follows is told of the whole machine again.
+  EXPECT_EQ(AllowedHere(&first), before);
+  EXPECT_EQ(row.environment.physical_cores, cores);
+  EXPECT_EQ(hw::ProbeCpu().physical_cores, cores);
+}
+
 TEST(Measure, RefusesProcessorsThatAreNotThere) {
+  size_t first = 0;
+  const size_t before = AllowedHere(&first);
   Variant v;
   v.run = [] {};
   MeasureOptions options = Quick();
   options.pin = {100000};
   EXPECT_THROW(Measure({&v, 1}, options, nullptr), Error);
+  EXPECT_EQ(AllowedHere(&first), before);
 }
 
 TEST(PeakMeter, MeasuresEveryInstructionSet) {
@@ -103,8 +179,17 @@ TEST(PeakMeter, LoopsComputeWhatTheySay) {
     hw::SelectIsa(isa);
     alignas(64) float state[kFmaStates];
     for (float& x : state) x = 2;
-    EXPECT_GE(RunFma(2, state), 2 * 2 * 12) << hw::Name(isa);
-    EXPECT_EQ(state[0], (2 * 0.5f + 0.5f) * 0.5f + 0.5f);
+    const double operations = RunFma(2, state);
+    // Two steps of 12 chains: a product and a sum for each value, and no value is left out.
+    size_t values = 0;
+    for (const float x : state) {
+      if (x == 2) continue;
+      EXPECT_EQ(x, (2 * 0.5f + 0.5f) * 0.5f + 0.5f);
+      ++values;
+    }
+    EXPECT_EQ(values % 12, 0u);
+    EXPECT_GE(values, 12u);
+    EXPECT_EQ(operations, 2.0 * 2 * static_cast<double>(values)) << hw::Name(isa);
     const std::vector<float> data(512, 1.0f);
     float sum = 0;
     EXPECT_EQ(RunRead(data.data(), data.size(), &sum), 2048);

@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
+#include "qwen3vl/bench/command_line.h"
 #include "qwen3vl/bench/output.h"
 #include "qwen3vl/error.h"
 
@@ -31,7 +33,7 @@ Row MeasuredRow() {
   r.samples = {0.25, 0.5, 1};
   r.stats = Summarize(r.samples);
   r.flop = 4e9;
-  r.bytes = 2e9;
+  r.bytes = 1e9;
   r.formula = "flop: 4";
   r.tokens = 8;
   r.scratch_bytes = 4096;
@@ -57,11 +59,12 @@ size_t Count(const std::string& text, char c) { return static_cast<size_t>(std::
 TEST(Row, DerivesRatesAndShares) {
   const Row r = MeasuredRow();
   EXPECT_DOUBLE_EQ(r.Gflops().value(), 8);
-  EXPECT_DOUBLE_EQ(r.Gbs().value(), 4);
+  EXPECT_DOUBLE_EQ(r.Gbs().value(), 2);
   EXPECT_DOUBLE_EQ(r.TokensPerSecond().value(), 16);
   EXPECT_DOUBLE_EQ(r.FmaShare().value(), 0.5);
-  EXPECT_DOUBLE_EQ(r.ReadShare().value(), 0.5);
+  EXPECT_DOUBLE_EQ(r.ReadShare().value(), 0.25);
   EXPECT_DOUBLE_EQ(r.BestFmaShare().value(), 0.8);
+  EXPECT_DOUBLE_EQ(r.BestReadShare().value(), 0.4);
 }
 
 TEST(Row, WhatIsNotMeasuredIsAbsent) {
@@ -77,6 +80,15 @@ TEST(Row, ComesBackFromJson) {
   EXPECT_EQ(ParseRows(ToJsonDocument(rows), "a"), rows);
   EXPECT_EQ(ParseRows(Render(rows, OutputFormat::kJsonLines), "a"), rows);
   EXPECT_EQ(ParseRows(ToJsonLine(rows[0]), "a"), std::vector<Row>{rows[0]});
+}
+
+TEST(Row, AResultThatIsNoNumberComesBackAsNone) {
+  Row row = MeasuredRow();
+  row.accuracy->max_abs = row.accuracy->rel_norm = NAN;
+  const Row back = ParseRows(ToJsonLine(row), "a").at(0);
+  EXPECT_TRUE(std::isnan(back.accuracy.value().rel_norm));
+  EXPECT_TRUE(std::isnan(back.accuracy->max_abs));
+  EXPECT_EQ(back.accuracy->checked, row.accuracy->checked);
 }
 
 TEST(Row, RejectsOtherFilesInOneLine) {
@@ -103,6 +115,24 @@ TEST(Output, CsvHasOneCellPerColumn) {
   EXPECT_EQ(Count(text, '\n'), 2u);
 }
 
+TEST(Output, CsvKeepsEachShareInItsColumn) {
+  Row r = MeasuredRow();
+  r.plan = "no quotes";
+  r.shape = {{"q_len", 8}};
+  const std::string text = Render({r}, OutputFormat::kCsv);
+  const auto cell = [&](const std::string& column) {
+    const size_t header_end = text.find('\n');
+    const auto comma = std::ranges::count(text.substr(0, text.find(column + ",")), ',');
+    size_t at = header_end + 1;
+    for (auto i = comma; i > 0; --i) at = text.find(',', at) + 1;
+    return text.substr(at, text.find(',', at) - at);
+  };
+  EXPECT_EQ(cell("fma_share"), "0.5");
+  EXPECT_EQ(cell("read_share"), "0.25");
+  EXPECT_EQ(cell("fma_share_best"), "0.8");
+  EXPECT_EQ(cell("read_share_best"), "0.4");
+}
+
 TEST(Output, CsvQuotes) {
   EXPECT_THAT(Render({MeasuredRow()}, OutputFormat::kCsv), HasSubstr("\"says \"\"why\"\", and more\""));
 }
@@ -110,11 +140,20 @@ TEST(Output, CsvQuotes) {
 TEST(Output, TableAndMarkdownShowSharesAndError) {
   for (const OutputFormat format : {OutputFormat::kTable, OutputFormat::kMarkdown}) {
     const std::string text = Render({MeasuredRow(), BareRow()}, format);
-    EXPECT_THAT(text, HasSubstr("50.0 %"));
+    EXPECT_LT(text.find("of FMA"), text.find("of read"));
+    EXPECT_LT(text.find("50.0 %"), text.find("25.0 %"));
+    EXPECT_NE(text.find("25.0 %"), std::string::npos);
     EXPECT_THAT(text, HasSubstr("2.0e-07"));
     EXPECT_THAT(text, HasSubstr("Some CPU"));
     EXPECT_THAT(text, HasSubstr("temperature unavailable"));
   }
+}
+
+TEST(ShellWord, QuotesWhatAShellWouldRead) {
+  EXPECT_EQ(ShellWord("/a/model-Q8_0.gguf"), "/a/model-Q8_0.gguf");
+  EXPECT_EQ(ShellWord("/my models/a.gguf"), "'/my models/a.gguf'");
+  EXPECT_EQ(ShellWord("it's $HOME"), "'it'\\''s $HOME'");
+  EXPECT_EQ(ShellWord(""), "''");
 }
 
 TEST(Output, KnowsItsFormats) {

@@ -35,6 +35,13 @@ TEST(MannWhitney, CountsOrdersExactly) {
   EXPECT_DOUBLE_EQ(MannWhitney(a, b), 0.8);
 }
 
+TEST(MannWhitney, LeastIsThatOfSetsApart) {
+  const std::vector<double> low = {1, 2, 3}, high = {4, 5, 6};
+  EXPECT_DOUBLE_EQ(LeastMannWhitney(3, 3), MannWhitney(low, high));
+  EXPECT_DOUBLE_EQ(LeastMannWhitney(1, 1), 1);
+  EXPECT_DOUBLE_EQ(LeastMannWhitney(5, 5), 2.0 / 252);
+}
+
 TEST(MannWhitney, SameSetsAreNoise) {
   const std::vector<double> same(15, 1.0);
   EXPECT_EQ(MannWhitney(same, same), 1);

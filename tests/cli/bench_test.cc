@@ -2,7 +2,9 @@
 // `bench`: rows on stdout and nothing else, and two results compared. No time is judged.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "process.h"
@@ -17,6 +19,15 @@ const std::vector<std::string> kTinyLayer = {
     "bench",     "layer", "--preset",  "gpt2", "--kind",    "attention.prefill",
     "--lengths", "20",    "--dtype",   "f32",  "--samples", "2",
     "--threads", "1",     "--no-peaks"};
+
+std::string FirstCpu() {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  sched_getaffinity(0, sizeof mask, &mask);
+  size_t cpu = 0;
+  while (cpu + 1 < CPU_SETSIZE && !CPU_ISSET(cpu, &mask)) ++cpu;
+  return std::to_string(cpu);
+}
 
 std::vector<std::string> With(std::vector<std::string> args, const std::vector<std::string>& more) {
   args.insert(args.end(), more.begin(), more.end());
@@ -62,9 +73,11 @@ TEST(BenchCommand, TunesAndLaterRunsSayThatTheyUseIt) {
   const TempDir cache;
   const std::string before = getenv("XDG_CACHE_HOME");
   setenv("XDG_CACHE_HOME", cache.path().c_str(), 1);
+  const size_t usual = OutJson(RunCommand({"probe", "--json"}))["default_threads"];
+  const std::string counts = "1," + std::to_string(usual);
   const std::vector<std::string> tune = {"bench",           "tune", "--preset",        "qwen3vl-4b.text",
                                          "--tiles",         "16",   "--q-rows",        "48",
-                                         "--thread-counts", "1",    "--prompt",        "16",
+                                         "--thread-counts", counts, "--prompt",        "16",
                                          "--keys",          "16",   "--short-lengths", "4",
                                          "--samples",       "1",    "--json"};
   const Outcome dry = RunCommand(With(tune, {"--dry-run"}));
@@ -76,12 +89,97 @@ TEST(BenchCommand, TunesAndLaterRunsSayThatTheyUseIt) {
   const nlohmann::json probe = OutJson(RunCommand({"probe", "--json"}));
   EXPECT_EQ(probe["tuning"], cache.File("qwen3vl/tuning.json"));
   EXPECT_THAT(probe["tile_reason"].get<std::string>(), HasSubstr("measured on this machine"));
-  EXPECT_EQ(probe["default_threads"], 1);
+  EXPECT_THAT(probe["default_threads"].get<size_t>(), testing::AnyOf(1u, usual));
   cache.Write("qwen3vl/tuning.json", "no JSON");
   const Outcome run = RunCommand({"run", "-m", TinyModel(), "-p", "Hello", "-n", "1"});
   EXPECT_EQ(run.exit_code, 0) << run;
   EXPECT_THAT(run.err, HasSubstr("stored tuning ignored"));
   setenv("XDG_CACHE_HOME", before.c_str(), 1);
+}
+
+TEST(BenchCommand, TuneLooksFirstWhetherItCanStore) {
+  const TempDir folder;
+  const std::string before = getenv("XDG_CACHE_HOME");
+  setenv("XDG_CACHE_HOME", folder.Write("file", "").c_str(), 1);
+  const Outcome o = RunCommand({"bench", "tune", "--preset", "gpt2"});
+  setenv("XDG_CACHE_HOME", before.c_str(), 1);
+  EXPECT_EQ(o.exit_code, 3) << o;
+  EXPECT_THAT(o.err, HasSubstr("XDG_CACHE_HOME"));
+  EXPECT_THAT(o.err, testing::Not(HasSubstr("attention.prefill")));  // nothing was measured
+}
+
+TEST(BenchCommand, AResultThatIsNoNumberIsExitCode1) {
+  setenv("QWEN3VL_FAULT", "nan", 1);
+  const Outcome layer = RunCommand(With(kTinyLayer, {"--format", "jsonl"}));
+  const Outcome model = RunCommand({"bench", "model", "-m", TinyModel(), "--prompt", "4", "--generate", "0",
+                                    "--depths", "0", "--samples", "1", "--no-peaks", "--attention", "tiled"});
+  unsetenv("QWEN3VL_FAULT");
+  EXPECT_EQ(layer.exit_code, 1) << layer;
+  EXPECT_THAT(layer.err, HasSubstr("WRONG RESULT: attention.prefill gpt2 cpu_tiled"));
+  EXPECT_EQ(model.exit_code, 1) << model;
+  const TempDir folder;
+  const std::string file = folder.Write("a.jsonl", layer.out);
+  EXPECT_THAT(RunCommand({"bench", "compare", file, file}).out, HasSubstr("GREW"));
+}
+
+// Three groups of rows with rests between them.
+const std::vector<std::string> kSlowLayer = {"bench",      "layer", "--preset",  "gpt2", "--kind",    "norm",
+                                             "--tokens",   "3,5,7", "--threads", "1",    "--samples", "2",
+                                             "--cooldown", "0.3",   "--no-peaks"};
+
+TEST(BenchCommand, CtrlCKeepsTheRowsThatAreFinished) {
+  const TempDir folder;
+  const std::string report = folder.Write("report.html", "an earlier one");
+  Process process(With(kSlowLayer, {"--format", "csv", "--report", report}));
+  ASSERT_TRUE(process.WaitForErr("tokens 5"));
+  process.Interrupt();
+  const Outcome o = process.Finish();
+  EXPECT_EQ(o.exit_code, 130) << o;
+  EXPECT_THAT(o.out, HasSubstr("tokens 3"));
+  EXPECT_EQ(CountLines(o.out), 2u) << o;
+  EXPECT_THAT(ReadFile(report), HasSubstr("tokens 3"));
+}
+
+TEST(BenchCommand, AReportIsReplacedByAWholeOneOnly) {
+  const TempDir folder;
+  const std::string report = folder.Write("report.html", "an earlier one");
+  Process process(With(kSlowLayer, {"--report", report}));
+  ASSERT_TRUE(process.WaitForErr("tokens 3"));
+  process.Interrupt();
+  EXPECT_EQ(process.Finish().exit_code, 130);
+  EXPECT_EQ(ReadFile(report), "an earlier one");
+  EXPECT_FALSE(std::filesystem::exists(report + ".new"));
+  const Outcome nowhere = RunCommand(With(kSlowLayer, {"--report", folder.File("no/folder.html")}));
+  EXPECT_EQ(nowhere.exit_code, 3) << nowhere;
+  EXPECT_THAT(nowhere.err, HasSubstr("cannot be written"));
+  EXPECT_THAT(nowhere.err, testing::Not(HasSubstr("tokens 3")));
+}
+
+TEST(BenchCommand, NamesThatAreUnknownShowBeforeAnythingIsMeasured) {
+  const Outcome o = RunCommand(With(kTinyLayer, {"--isa", "baseline,foo", "--format", "jsonl"}));
+  EXPECT_EQ(o.exit_code, 2) << o;
+  EXPECT_EQ(o.out, "");
+}
+
+TEST(BenchCommand, RowsCarryEveryOptionThatRepeatsThem) {
+  const TempDir folder;
+  const std::string model = folder.File("a model");
+  std::filesystem::create_directory_symlink(TinyModel(), model);
+  const Outcome o = RunCommand({"bench",      "model",  "-m",         model,   "--prompt",      "4",
+                                "--generate", "0",      "--depths",   "0",     "--samples",     "1",
+                                "--seconds",  "0.25",   "--warmup",   "2",     "--max-seconds", "7.5",
+                                "--no-peaks", "--tile", "prescribed", "--pin", FirstCpu(),      "--json"});
+  const std::string command = OutJson(o)["rows"][0]["command"];
+  for (const std::string& part :
+       {"-m '" + model + "'", std::string("--tile prescribed"), std::string("--samples 1 "),
+        std::string("--max-seconds 7.5"), std::string("--warmup 2"), std::string("--seconds 0.25"),
+        "--pin " + FirstCpu(), std::string("--no-peaks")})
+    EXPECT_THAT(command, HasSubstr(part));
+}
+
+TEST(BenchCommand, FormatsAreWhatTheyAreCalled) {
+  EXPECT_THAT(RunCommand(With(kTinyLayer, {"--format", "csv"})).out, testing::StartsWith("schema,layer,"));
+  EXPECT_THAT(RunCommand(With(kTinyLayer, {"--format", "markdown"})).out, testing::StartsWith("| layer |"));
 }
 
 TEST(BenchCommand, ComparesTwoResults) {
@@ -92,7 +190,7 @@ TEST(BenchCommand, ComparesTwoResults) {
   const std::string file = (folder.path() / "a.jsonl").string();
   const Outcome same = RunCommand({"bench", "compare", file, file});
   EXPECT_EQ(same.exit_code, 0) << same.err;
-  EXPECT_THAT(same.out, HasSubstr("noise"));
+  EXPECT_THAT(same.out, HasSubstr("too few samples"));  // two
   folder.Write("bad.json", "{\"rows\": 3}");
   const Outcome bad = RunCommand({"bench", "compare", file, (folder.path() / "bad.json").string()});
   EXPECT_EQ(bad.exit_code, 3);

@@ -206,6 +206,15 @@ TEST(Verify, BothPathsAgreeOnEveryLayer) {
   }
 }
 
+TEST(Verify, ANumberThatIsNoneIsBeyondEveryTolerance) {
+  setenv("QWEN3VL_FAULT", "nan", 1);
+  const Outcome o = RunCommand({"verify", "-m", TinyModel(), "--attention", "tiled", "--json"});
+  unsetenv("QWEN3VL_FAULT");
+  EXPECT_EQ(o.exit_code, 1) << o;
+  EXPECT_EQ(OutJson(o)["passed"], false);
+  EXPECT_THAT(o.err, HasSubstr("BEYOND"));
+}
+
 TEST(Verify, RunsOnModelsWithoutTokenizer) {
   const Outcome o = RunCommand({"verify", "-m", DataPath("models/tiny-b")});
   EXPECT_EQ(o.exit_code, 0) << o;

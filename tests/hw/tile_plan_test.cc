@@ -148,6 +148,19 @@ TEST(TilePlan, AMeasurementForTheHeadsOfTheProblemReplacesTheTable) {
   EXPECT_EQ(ChooseTilePlan({machine.cpu, &gpu, 0}, Prefill(), {}, tuned).tile, 128u);
 }
 
+TEST(TilePlan, AMeasuredTileWithoutRowsKeepsTheRuleForThem) {
+  const Machine machine{test::Probe(test::CloudXeon()), nullptr, 0};
+  const TunedPlan tuned[] = {{.head_dim = 128, .group = 4, .tile = 256}};
+  for (const size_t q_len : {1u, 16u, 512u, 1024u, 4096u}) {
+    AttentionProblem problem = Prefill();
+    problem.q_len = q_len;
+    const TilePlan plan = ChooseTilePlan(machine, problem, {}, tuned);
+    EXPECT_EQ(plan.tile, 256u);
+    EXPECT_EQ(plan.q_rows, ChooseTilePlan(machine, problem).q_rows) << q_len;
+    EXPECT_THAT(plan.reason, HasSubstr("measured on this machine: 256"));
+  }
+}
+
 TEST(TilePlan, AMeasuredPlanShrinksLikeAnyOther) {
   const Machine machine{test::Probe(test::Ryzen5800X()), nullptr, kMib};
   const TunedPlan tuned[] = {{.head_dim = 128, .group = 4, .tile = 512, .q_rows = 192}};

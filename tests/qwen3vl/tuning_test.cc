@@ -28,7 +28,11 @@ class TuningTest : public testing::Test {
             .plan = {.head_dim = 128, .group = 4, .tile = tile, .q_rows = 48, .standard_below = 5},
             .fastest = fastest};
   }
-  Tuning Find(size_t threads = 0) {
+  size_t Threads(size_t head_dim, size_t group) const {
+    const HeadShape heads[] = {{80, 1}, {head_dim, group}};  // nothing is stored for the first
+    return TunedThreads(cpu_, heads);
+  }
+  Tuning Find(size_t threads = 2) {
     return FindTuning(cpu_, threads, [&](LogLevel level, std::string_view line) {
       EXPECT_EQ(level, LogLevel::kWarning);
       warnings_.emplace_back(line);
@@ -46,7 +50,7 @@ class TuningTest : public testing::Test {
 TEST_F(TuningTest, NothingStoredIsNoWarning) {
   const Tuning tuning = Find();
   EXPECT_TRUE(tuning.plans.empty());
-  EXPECT_EQ(tuning.threads, cpu_.default_threads);
+  EXPECT_EQ(Threads(128, 4), cpu_.default_threads);
   EXPECT_EQ(tuning.status, "none stored");
   EXPECT_TRUE(warnings_.empty());
 }
@@ -56,10 +60,8 @@ TEST_F(TuningTest, FindsWhatWasStoredForTheThreadsAskedFor) {
   EXPECT_EQ(Find(3).plans.at(0).tile, 64u);
   EXPECT_EQ(Find(5).plans.at(0).tile, 96u);
   EXPECT_TRUE(Find(4).plans.empty());
-  const Tuning fastest = Find();
-  EXPECT_EQ(fastest.threads, 5u);
-  EXPECT_EQ(fastest.plans.at(0).standard_below, 5u);
-  EXPECT_THAT(fastest.status, HasSubstr("tuning.json"));
+  EXPECT_EQ(Find(5).plans.at(0).standard_below, 5u);
+  EXPECT_THAT(Find(5).status, HasSubstr("tuning.json"));
   EXPECT_TRUE(warnings_.empty());
 }
 
@@ -68,22 +70,45 @@ TEST_F(TuningTest, AnotherInstructionSetHasPlansOfItsOwn) {
   other.key.isa = "another";
   StoreTuning(TuningPath(), {other});
   EXPECT_TRUE(Find(2).plans.empty());
-  EXPECT_EQ(Find().threads, cpu_.default_threads);
+  EXPECT_EQ(Threads(128, 4), cpu_.default_threads);
   EXPECT_TRUE(warnings_.empty());
 }
 
-TEST_F(TuningTest, MeasuringAgainReplacesTheShapeAndKeepsTheRest) {
+TEST_F(TuningTest, EveryShapeOfHeadsHasItsOwnFastestThreadCount) {
+  TuningEntry other = Entry(7, 256, /*fastest=*/true);
+  other.plan.head_dim = 64;
+  other.plan.group = 1;
+  StoreTuning(TuningPath(), {Entry(5, 64, /*fastest=*/true)});
+  StoreTuning(TuningPath(), {other});
+  EXPECT_EQ(Threads(128, 4), 5u);
+  EXPECT_EQ(Threads(64, 1), 7u);
+  EXPECT_EQ(Threads(128, 2), cpu_.default_threads);
+}
+
+TEST_F(TuningTest, OneCountAloneSaysNothingAboutWhichIsFastest) {
+  StoreTuning(TuningPath(), {Entry(3, 64), Entry(5, 64, /*fastest=*/true)});
+  StoreTuning(TuningPath(), {Entry(1, 128)});
+  EXPECT_EQ(Threads(128, 4), 5u);
+  EXPECT_EQ(Find(3).plans.at(0).tile, 64u);
+  StoreTuning(TuningPath(), {Entry(5, 256)});
+  EXPECT_EQ(Threads(128, 4), 5u);
+  EXPECT_EQ(Find(5).plans.at(0).tile, 256u);
+  StoreTuning(TuningPath(), {Entry(3, 64, /*fastest=*/true)});
+  EXPECT_EQ(Threads(128, 4), 3u);
+}
+
+TEST_F(TuningTest, MeasuringAgainReplacesTheCaseAndKeepsTheRest) {
   TuningEntry vision = Entry(3, 256);
   vision.plan.head_dim = 64;
   TuningEntry elsewhere = Entry(3, 64);
   elsewhere.key.cpu = "Another processor";
   StoreTuning(TuningPath(), {Entry(3, 64), vision, elsewhere});
-  StoreTuning(TuningPath(), {Entry(5, 128)});
+  StoreTuning(TuningPath(), {Entry(3, 128)});
   const std::vector<TuningEntry> stored = ReadTuning(TuningPath());
   ASSERT_EQ(stored.size(), 3u);
   EXPECT_EQ(stored[0].plan.head_dim, 64u);
   EXPECT_EQ(stored[1].key.cpu, "Another processor");
-  EXPECT_EQ(stored[2].key.threads, 5u);
+  EXPECT_EQ(stored[2].plan.tile, 128u);
 }
 
 TEST_F(TuningTest, ACorruptFileIsOneWarningAndIsReplaced) {
@@ -122,15 +147,14 @@ TEST_F(TuningTest, WhatCannotBeWrittenIsSaid) {
 TEST_F(TuningTest, RunsUseItUnlessATileIsForcedOrItIsNotWanted) {
   StoreTuning(TuningPath(), {Entry(2, 96, /*fastest=*/true)});
   const hw::AttentionProblem prompt{.q_len = 512, .kv_len = 4096};
-  const Runtime tuned(SessionOptions{});
-  EXPECT_EQ(tuned.threads.count, 2u);
+  const Runtime tuned(SessionOptions{.threads = 2});
   EXPECT_EQ(tuned.Plan(prompt).tile, 96u);
   EXPECT_EQ(tuned.Plan(prompt).threads, 2u);
   EXPECT_THAT(tuned.Plan(prompt).reason, HasSubstr("measured on this machine: 96"));
-  EXPECT_EQ(Runtime(SessionOptions{.tile = 32}).Plan(prompt).tile, 32u);
-  const Runtime prescribed(SessionOptions{.use_tuning = false});
-  EXPECT_THAT(prescribed.Plan(prompt).reason, HasSubstr("prescribed"));
-  EXPECT_EQ(prescribed.threads.count, cpu_.default_threads);
+  EXPECT_EQ(Runtime(SessionOptions{.threads = 2, .tile = 32}).Plan(prompt).tile, 32u);
+  const Runtime prescribed(SessionOptions{.threads = 2, .use_tuning = false});
+  EXPECT_THAT(prescribed.Plan(prompt).reason, testing::Not(HasSubstr("measured")));
+  EXPECT_EQ(ProbeMachine().default_threads, 2u);
   EXPECT_EQ(ProbeMachine().tile, 96u);
 }
 

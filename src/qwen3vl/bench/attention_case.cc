@@ -2,7 +2,7 @@
 #include "qwen3vl/bench/attention_case.h"
 
 #include <algorithm>
-#include <cmath>
+#include <limits>
 
 #include "attention/mask.h"
 #include "attention/row_codec.h"
@@ -10,6 +10,7 @@
 #include "hw/checked.h"
 #include "hw/cpu_info.h"
 #include "qwen3vl/bench/random.h"
+#include "qwen3vl/deviation.h"
 #include "qwen3vl/error.h"
 
 namespace qwen3vl::bench {
@@ -33,6 +34,13 @@ size_t QueryElements(const AttentionProblem& p) {
 
 attention::KvCacheShape CacheShape(const AttentionProblem& p) {
   return {p.layers, p.shape.n_kv_heads, p.shape.head_dim, p.kv_len, p.kv_format};
+}
+
+void CheckFormat(const AttentionProblem& p) {
+  if (p.shape.head_dim % hw::Info(p.kv_format).block_elements != 0)
+    throw Error(ErrorCode::kUnsupported, "heads of " + std::to_string(p.shape.head_dim) +
+                                             " values are no whole blocks of " +
+                                             std::string(hw::Name(p.kv_format)));
 }
 
 void CheckMemory(const AttentionProblem& p) {
@@ -90,6 +98,7 @@ std::optional<AttentionForm> AttentionFormFromName(std::string_view name) {
 }
 
 AttentionData::AttentionData(const AttentionProblem& problem) : problem_(problem) {
+  CheckFormat(problem_);
   CheckMemory(problem_);
   const AttentionShape& s = problem_.shape;
   q_ = RandomTensor(QueryElements(problem_), 1);
@@ -145,6 +154,10 @@ attention::AttentionReport AttentionData::Run(size_t layer, AttentionForm form, 
   return attention::Attend(Inputs(layer), out, options, workspace_);
 }
 
+void AttentionData::ForgetOutput() {
+  std::ranges::fill(out_.span(), std::numeric_limits<float>::quiet_NaN());
+}
+
 size_t AttentionData::ScratchBytes(AttentionForm form) const {
   if (form == AttentionForm::kTiled) return workspace_.bytes();
   return attention::StandardScratchBytes(ShapeOf(problem_), problem_.threads, sizeof(float)) +
@@ -158,8 +171,7 @@ Accuracy AttentionData::Check(size_t max_rows) const {
   const size_t n_rows = s.batch * problem_.q_len, cols = s.n_heads * s.head_dim;
   const size_t n_checked = std::max<size_t>(1, std::min(max_rows, n_rows));
   hw::AlignedBuffer<float> expected(cols);
-  double difference = 0, norm = 0;
-  Accuracy a;
+  Deviation deviation;
   for (size_t i = 0; i < n_checked; ++i) {
     const size_t row = n_checked > 1 ? i * (n_rows - 1) / (n_checked - 1) : n_rows - 1;
     const size_t batch = row / problem_.q_len, token = row % problem_.q_len;
@@ -177,23 +189,15 @@ Accuracy AttentionData::Check(size_t max_rows) const {
     attention::Outputs out;
     out.out = expected.data();
     attention::AttendStandard<double>(one, out, hw::Threads{problem_.threads});
-    for (size_t c = 0; c < cols; ++c) {
-      const double delta = static_cast<double>(out_[row * cols + c]) - expected[c];
-      // A NaN must not get lost in a maximum.
-      if (!(std::abs(delta) <= a.max_abs)) a.max_abs = std::abs(delta);
-      difference += delta * delta;
-      norm += static_cast<double>(expected[c]) * expected[c];
-    }
+    for (size_t c = 0; c < cols; ++c) deviation.Add(out_[row * cols + c], expected[c]);
   }
-  a.rel_norm = std::sqrt(difference / std::max(norm, 1e-300));
-  a.checked = n_checked * cols;
-  a.reference = "standard attention in float64 on float32 keys and values";
-  return a;
+  return {deviation.max_abs, deviation.rel_norm(), n_checked * cols,
+          "standard attention in float64 on float32 keys and values"};
 }
 
-size_t CopiesBeyondCache(size_t bytes) {
-  const hw::CpuInfo cpu = hw::ProbeCpu();
-  const size_t wanted = 4 * cpu.l3_bytes / std::max<size_t>(1, bytes) + 1;
+size_t CopiesBeyondCache(size_t bytes, const hw::CpuInfo& cpu) {
+  const size_t wanted = kCachesBeyond * cpu.l3_bytes / std::max<size_t>(1, bytes) + 1;
+  if (cpu.memory_available_bytes == 0) return wanted;
   const size_t affordable = cpu.memory_available_bytes / 4 / std::max<size_t>(1, bytes);
   return std::max<size_t>(1, std::min(wanted, affordable));
 }
@@ -256,6 +260,7 @@ Variant MakeAttentionVariant(std::shared_ptr<AttentionData> data, const Attentio
   };
   const auto report = std::make_shared<attention::AttentionReport>();
   v.check = [data, variant, report] {
+    data->ForgetOutput();
     *report = data->Run(0, variant.form, variant.plan);
     return data->Check(variant.check_rows);
   };

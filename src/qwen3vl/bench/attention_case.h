@@ -36,7 +36,8 @@ struct AttentionProblem {
 // Inputs, output and scratch; shared by the variants of one problem.
 class AttentionData {
  public:
-  // Throws Error(kOutOfMemory) naming the bytes when they exceed half of the free memory.
+  // Throws Error(kOutOfMemory) naming the bytes when they exceed half of the free memory, and
+  // Error(kUnsupported) when the format cannot hold such heads.
   explicit AttentionData(const AttentionProblem& problem);
 
   const AttentionProblem& problem() const { return problem_; }
@@ -50,6 +51,8 @@ class AttentionData {
   // What a run takes beside inputs and output, weights that are handed out included.
   size_t ScratchBytes(AttentionForm form) const;
   std::span<const float> output() const { return out_.span(); }
+  // Makes every value of the output NaN: what a run does not write must not pass for its result.
+  void ForgetOutput();
 
  private:
   AttentionProblem problem_;
@@ -67,9 +70,11 @@ struct AttentionVariant {
   size_t check_rows = 16;
 };
 
-// How many copies of `bytes` must be used in turn so that each comes from memory, not from a cache: at least
-// 4 times the last cache, at most a quarter of the free memory.
-size_t CopiesBeyondCache(size_t bytes);
+// How many copies of `bytes` must be used in turn so that each comes from memory, not from a cache: together
+// more than kCachesBeyond times the last cache, but at most a quarter of the free memory, where that is
+// known.
+inline constexpr size_t kCachesBeyond = 4;
+size_t CopiesBeyondCache(size_t bytes, const hw::CpuInfo& cpu = hw::ProbeCpu());
 
 // Of the weights that AttentionForm::kWeights hands out.
 size_t AttentionWeightBytes(const AttentionProblem& problem);

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "qwen3vl/bench/output.h"
 
@@ -37,12 +38,38 @@ Comparison CompareRows(const Row& before, const Row& after, const CompareOptions
   Comparison c{before, after};
   c.p = MannWhitney(before.samples, after.samples);
   if (after.stats.median > 0) c.speedup = before.stats.median / after.stats.median;
-  if (c.p < options.alpha && std::abs(c.speedup - 1) >= options.min_change)
+  if (LeastMannWhitney(before.samples.size(), after.samples.size()) >= options.alpha)
+    c.verdict = Verdict::kTooFew;
+  else if (c.p < options.alpha && std::abs(c.speedup - 1) >= options.min_change)
     c.verdict = c.speedup > 1 ? Verdict::kFaster : Verdict::kSlower;
-  if (before.accuracy && after.accuracy)
-    c.error_grew =
-        after.accuracy->rel_norm > kErrorFloor && after.accuracy->rel_norm > 2 * before.accuracy->rel_norm;
+  if (before.accuracy && after.accuracy) {
+    const double error = after.accuracy->rel_norm;
+    c.error_grew = !std::isfinite(error) || (error > kErrorFloor && error > 2 * before.accuracy->rel_norm);
+  }
   return c;
+}
+
+// One line for each fact about machine and build in which the files differ.
+std::vector<std::string> Differences(const std::vector<Row>& before, const std::vector<Row>& after) {
+  constexpr std::pair<const char*, std::string Environment::*> kFacts[] = {
+      {"cpu", &Environment::cpu},
+      {"version", &Environment::version},
+      {"build", &Environment::build},
+      {"compiler", &Environment::compiler},
+      {"compiler flags", &Environment::flags}};
+  std::vector<std::string> out;
+  for (const auto& [name, fact] : kFacts) {
+    const auto values = [&](const std::vector<Row>& rows) {
+      std::set<std::string> found;
+      for (const Row& row : rows) found.insert(row.environment.*fact);
+      std::string text;
+      for (const std::string& value : found) text += (text.empty() ? "" : " and ") + value;
+      return text;
+    };
+    const std::string a = values(before), b = values(after);
+    if (a != b) out.push_back(std::string(name) + ": " + a + " in the first file, " + b + " in the second");
+  }
+  return out;
 }
 
 std::string Number(const char* format, double value) {
@@ -59,6 +86,8 @@ std::string_view Name(Verdict verdict) {
       return "faster";
     case Verdict::kSlower:
       return "slower";
+    case Verdict::kTooFew:
+      return "too few samples";
     case Verdict::kNoise:
       break;
   }
@@ -79,6 +108,8 @@ ComparisonReport Compare(const std::vector<Row>& before, const std::vector<Row>&
   }
   for (const std::string& key : before_order)
     if (!new_rows.contains(key)) report.unmatched.push_back("only in the first file: " + key);
+  report.differences = Differences(before, after);
+  if (report.pairs.empty()) report.differences.push_back("no row is in both files");
   return report;
 }
 
@@ -92,6 +123,7 @@ std::string ToText(const ComparisonReport& report) {
                      c.error_grew ? "GREW" : "-"});
   std::string out = AlignedTable(cells, 5);
   for (const std::string& line : report.unmatched) out += line + "\n";
+  for (const std::string& line : report.differences) out += line + "\n";
   return out;
 }
 
@@ -105,8 +137,11 @@ std::string ToJson(const ComparisonReport& report) {
                      {"before_median_s", c.before.stats.median},
                      {"after_median_s", c.after.stats.median},
                      {"error_grew", c.error_grew}});
-  return Json{{"schema", kRowSchema}, {"comparisons", pairs}, {"unmatched", report.unmatched}}.dump(
-             1, ' ', false, Json::error_handler_t::replace) +
+  return Json{{"schema", kRowSchema},
+              {"comparisons", pairs},
+              {"unmatched", report.unmatched},
+              {"differences", report.differences}}
+             .dump(1, ' ', false, Json::error_handler_t::replace) +
          "\n";
 }
 

@@ -9,8 +9,9 @@
 
 namespace qwen3vl::bench {
 
-enum class Verdict { kFaster, kSlower, kNoise };
-std::string_view Name(Verdict verdict);  // "faster", "slower", "noise"
+// kTooFew: with so few samples not even sets without overlap would differ by more than chance.
+enum class Verdict { kFaster, kSlower, kNoise, kTooFew };
+std::string_view Name(Verdict verdict);  // "faster", "slower", "noise", "too few samples"
 
 struct CompareOptions {
   double alpha = 0.01;       // a difference as large must be rarer than this by chance
@@ -23,12 +24,14 @@ struct Comparison {
   double speedup = 1;  // median of before over median of after
   double p = 1;        // Mann and Whitney
   Verdict verdict = Verdict::kNoise;
-  bool error_grew = false;  // the error is more than twice that of before, and over 1e-6
+  bool error_grew = false;  // the error is more than twice that of before, and over 1e-6, or no number
 };
 
 struct ComparisonReport {
   std::vector<Comparison> pairs;       // in the order of the second file
-  std::vector<std::string> unmatched;  // "only in before: ..."
+  std::vector<std::string> unmatched;  // "only in the first file: ..."
+  // What else the two differ by: "cpu: A in the first file, B in the second".
+  std::vector<std::string> differences;
 };
 
 ComparisonReport Compare(const std::vector<Row>& before, const std::vector<Row>& after,

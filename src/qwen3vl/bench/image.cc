@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hw/cpu_info.h"
+#include "qwen3vl/bench/command_line.h"
 #include "qwen3vl/bench/model_rows.h"
 #include "qwen3vl/bench/random.h"
 #include "qwen3vl/bench/rounds.h"
@@ -36,6 +37,7 @@ class ImageRun {
   }
 
   void Run(PeakMeter* peaks, const RowSink& sink) {
+    for (const auto& size : options_.sizes) Prompt(size, 1);  // refuses what no model takes, before the rest
     Note(measure_, "comparing attention with standard attention");
     const PicturePrompt checked = Prompt(kCheckedSize, 1);
     accuracy_ = CheckAttention(model_, SessionFor(checked), [&](Session& s) {
@@ -122,8 +124,8 @@ class ImageRun {
     row.isa = hw::Name(hw::SelectedIsa());
     row.tokens = prompt.image_tokens;
     row.accuracy = accuracy_;
-    row.command = options_.command + " -m " + options_.model +
-                  (options_.mmproj.empty() ? "" : " --mmproj " + options_.mmproj) + " --sizes " +
+    row.command = options_.command + " -m " + ShellWord(options_.model) +
+                  (options_.mmproj.empty() ? "" : " --mmproj " + ShellWord(options_.mmproj)) + " --sizes " +
                   std::to_string(size.first) + "x" + std::to_string(size.second) + " --counts " +
                   std::to_string(count) + " --threads " + std::to_string(session.threads()) +
                   options_.command_tail;

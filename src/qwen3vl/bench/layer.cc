@@ -13,6 +13,7 @@
 namespace qwen3vl::bench {
 namespace {
 
+constexpr const char* kDecode = "attention.decode";
 constexpr size_t kDecodeContext = 4096;
 constexpr size_t kStreamedTokens = 4;  // products of so few rows are bound by reading the weights
 
@@ -52,6 +53,34 @@ class LayerRun {
            " --threads " + std::to_string(threads_) + options_.command_tail;
   }
 
+  std::string AttentionOptions(const AttentionProblem& p, AttentionForm path, bool decode) const {
+    const LayerOptions usual;
+    std::string out = (decode ? " --contexts " : " --lengths ") + std::to_string(p.kv_len) + " --dtype " +
+                      std::string(hw::Name(p.kv_format)) + " --path " + std::string(Name(path));
+    if (options_.tile) out += " --tile " + std::to_string(options_.tile);
+    if (!options_.use_tuning) out += " --tile prescribed";
+    if (options_.q_rows) out += " --q-rows " + std::to_string(options_.q_rows);
+    if (options_.check_rows != usual.check_rows)
+      out += " --check-rows " + std::to_string(options_.check_rows);
+    if (path != AttentionForm::kTiled && options_.max_standard_flop > usual.max_standard_flop)
+      out += " --max-standard " + std::to_string(static_cast<size_t>(options_.max_standard_flop / 1e9));
+    return out;
+  }
+
+  void LeaveOut(const Preset& preset, const std::string& what, const std::string& why) const {
+    Note(measure_, std::string(preset.name) + " " + what + ": " + why + ", left out");
+  }
+
+  // For inputs of `bytes` that are to come from memory.
+  size_t Copies(size_t bytes, const Preset& preset, const std::string& layer) const {
+    const hw::CpuInfo cpu = hw::ProbeCpu();
+    const size_t copies = CopiesBeyondCache(bytes, cpu);
+    if (copies * bytes <= kCachesBeyond * cpu.l3_bytes)
+      Note(measure_, std::string(preset.name) + " " + layer + ": memory for " + std::to_string(copies) +
+                         " copies of the inputs only, which a cache may hold");
+    return copies;
+  }
+
   Row NewRow(const Preset& preset, const std::string& layer, const std::string& rest) const {
     Row row;
     row.layer = layer;
@@ -73,7 +102,7 @@ class LayerRun {
     std::vector<Variant> variants;
     std::vector<AttentionForm> paths = options_.paths;
     if (paths.empty()) paths = {AttentionForm::kTiled, AttentionForm::kStandard};
-    const bool decode = problem.q_len == 1;
+    const bool decode = layer == kDecode;
     for (const hw::Format format : formats) {
       problem.kv_format = format;
       problem.cache =
@@ -81,24 +110,34 @@ class LayerRun {
       problem.threads = threads_;
       problem.layers = 1;
       if (decode && options_.cold)
-        problem.layers = CopiesBeyondCache(static_cast<size_t>(AttentionBytes(problem)));
-      const auto data = std::make_shared<AttentionData>(problem);
+        problem.layers = Copies(static_cast<size_t>(AttentionBytes(problem)), preset, layer);
+      const std::shared_ptr<AttentionData> data = DataFor(preset, layer, problem);
+      if (!data) continue;
       for (const AttentionForm path : paths) {
         if (decode && path == AttentionForm::kWeights) continue;  // a row of them: as standard
         if (const std::string why = WhyNot(problem, path); !why.empty()) {
-          Note(measure_, layer + " " + std::string(preset.name) + " " + std::string(Name(path)) + ", " +
-                             std::to_string(problem.kv_len) + " keys: " + why + ", left out");
+          LeaveOut(preset,
+                   layer + " " + std::string(Name(path)) + ", " + std::to_string(problem.kv_len) + " keys",
+                   why);
           continue;
         }
-        std::string rest = (decode ? " --contexts " : " --lengths ") + std::to_string(problem.kv_len) +
-                           " --dtype " + std::string(hw::Name(format)) + " --path " + std::string(Name(path));
-        if (options_.tile) rest += " --tile " + std::to_string(options_.tile);
-        if (options_.q_rows) rest += " --q-rows " + std::to_string(options_.q_rows);
+        const std::string rest = AttentionOptions(problem, path, decode);
         variants.push_back(MakeAttentionVariant(data, {path, PlanFor(problem, options_), options_.check_rows},
                                                 NewRow(preset, layer, rest)));
       }
     }
     Take(variants);
+  }
+
+  // Null where the inputs cannot be made; a note says why.
+  std::shared_ptr<AttentionData> DataFor(const Preset& preset, const std::string& layer,
+                                         const AttentionProblem& problem) const {
+    try {
+      return std::make_shared<AttentionData>(problem);
+    } catch (const Error& e) {
+      LeaveOut(preset, layer + " " + std::string(hw::Name(problem.kv_format)), e.what());
+      return nullptr;
+    }
   }
 
   // Why this path is not measured on this problem; empty: it is.
@@ -130,9 +169,9 @@ class LayerRun {
   }
 
   void Decode(const Preset& preset) {
-    if (!Wanted("attention.decode") || !preset.attention.causal) return;
+    if (!Wanted(kDecode) || !preset.attention.causal) return;
     for (const size_t context : OrElse(options_.contexts, {kDecodeContext}))
-      Attention(preset, "attention.decode", {.shape = preset.attention, .q_len = 1, .kv_len = context},
+      Attention(preset, kDecode, {.shape = preset.attention, .q_len = 1, .kv_len = context},
                 KvFormats({hw::Format::kF16, hw::Format::kQ8_0}, /*cached=*/true));
   }
 
@@ -157,14 +196,15 @@ class LayerRun {
     std::vector<Variant> variants;
     for (const hw::Format format : formats) {
       if (shape.inputs % hw::Info(format).block_elements != 0) {
-        Note(measure_, layer + " " + std::string(preset.name) + ": " + std::to_string(shape.inputs) +
-                           " inputs are no whole blocks of " + std::string(hw::Name(format)) + ", left out");
+        LeaveOut(
+            preset, layer,
+            std::to_string(shape.inputs) + " inputs are no whole blocks of " + std::string(hw::Name(format)));
         continue;
       }
       LinearProblem problem{.shape = shape, .format = format, .n_tokens = n_tokens, .threads = threads_};
       if (options_.exact) problem.precision = Precision::kExact;
       if (n_tokens <= kStreamedTokens && options_.cold)
-        problem.copies = CopiesBeyondCache(shape.outputs * hw::RowBytes(format, shape.inputs));
+        problem.copies = Copies(shape.outputs * hw::RowBytes(format, shape.inputs), preset, layer);
       const std::string rest = " --tokens " + std::to_string(n_tokens) + " --dtype " +
                                std::string(hw::Name(format)) + (options_.exact ? " --exact" : "");
       variants.push_back(MakeLinearVariant(problem, NewRow(preset, layer, rest)));
@@ -199,20 +239,23 @@ class LayerRun {
 
 }  // namespace
 
-size_t ThreadsOrDefault(size_t asked) { return asked ? asked : FindTuning(hw::ProbeCpu(), 0, {}).threads; }
+size_t ThreadsOrDefault(size_t asked) { return asked ? asked : hw::ProbeCpu().default_threads; }
 
 hw::TilePlan PlanFor(const AttentionProblem& problem, const LayerOptions& options) {
   hw::Machine machine{.cpu = hw::ProbeCpu()};
   machine.free_memory_bytes = machine.cpu.memory_available_bytes;
-  const Tuning tuning = FindTuning(machine.cpu, options.threads, {});
+  const size_t threads = ThreadsOrDefault(options.threads);
+  std::vector<hw::TunedPlan> tuned;
+  if (options.use_tuning) tuned = FindTuning(machine.cpu, threads, {}).plans;
   hw::TilePlan plan = hw::ChooseTilePlan(machine,
                                          {.q_len = problem.q_len,
                                           .kv_len = problem.kv_len,
                                           .n_heads = problem.shape.n_heads,
                                           .n_kv_heads = problem.shape.n_kv_heads,
                                           .head_dim = problem.shape.head_dim},
-                                         {.tile = options.tile, .threads = tuning.threads}, tuning.plans);
-  if (options.q_rows) plan.q_rows = options.q_rows;
+                                         {.tile = options.tile, .threads = threads}, tuned);
+  const size_t rows = problem.q_len * (problem.shape.n_heads / problem.shape.n_kv_heads);
+  if (options.q_rows) plan.q_rows = std::min(options.q_rows, rows);
   return plan;
 }
 

@@ -25,8 +25,9 @@ struct LayerOptions {
   std::vector<hw::Format> formats;   // of keys and values, and of weights; empty: what is usual for each
   std::optional<KvType> cache_type;  // of keys and values where they are in a cache; absent: as `formats`
   std::vector<AttentionForm> paths;  // empty: tiled and standard
-  size_t threads = 0;                // 0: what is fastest on this machine
+  size_t threads = 0;                // 0: the physical fast cores
   size_t tile = 0, q_rows = 0;       // 0: by the plan
+  bool use_tuning = true;            // follow the stored measurement where no tile is given
   bool exact = false;                // products in float32 throughout
   bool cold = true;        // decode steps and single-row products use copies in turn that no cache holds
   size_t check_rows = 16;  // query rows whose error is measured
@@ -40,7 +41,7 @@ struct LayerOptions {
 void RunLayers(const LayerOptions& options, const MeasureOptions& measure, PeakMeter* peaks,
                const std::function<void(const Row&)>& sink);
 
-// The threads that run: `asked`, or where that is 0 those of the stored measurement, or of the machine.
+// The threads that run: `asked`, or where that is 0 the physical fast cores.
 size_t ThreadsOrDefault(size_t asked);
 // What the stored measurement, the machine's plan, or the forced tile and rows of `options` make of a
 // problem.

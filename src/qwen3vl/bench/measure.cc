@@ -59,7 +59,7 @@ bool WantsMore(const Variant& v, const Progress& p, const MeasureOptions& option
 std::vector<Row> Measure(std::span<Variant> variants, const MeasureOptions& options, PeakMeter* peaks) {
   size_t threads = peaks ? peaks->threads() : 1;
   for (const Variant& v : variants) threads = std::max(threads, v.row.threads);
-  Pin(options, threads);
+  PinnedThreads pinned(options, threads);
   std::vector<Progress> progress;
   for (Variant& v : variants) progress.push_back(Prepare(v, options));
 
@@ -80,6 +80,8 @@ std::vector<Row> Measure(std::span<Variant> variants, const MeasureOptions& opti
     }
     if (!any) break;
   }
+
+  pinned.Release();
 
   std::vector<Row> rows;
   for (Variant& v : variants) {

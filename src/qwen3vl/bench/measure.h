@@ -26,7 +26,7 @@ struct MeasureOptions {
   size_t samples = 15;
   size_t warmup = 1;            // untimed calls before the first round
   double min_sample_s = 0.005;  // shorter calls are repeated within a sample
-  double max_variant_s = 5;     // after 3 samples a variant stops when it has taken so long
+  double max_variant_s = 5;     // after 5 samples a variant stops when it has taken so long
   double seconds = 0;           // > 0: sustained; rounds go on for so long and all samples count
   double cooldown_s = 0;        // pause before every round
   std::vector<size_t> pin;      // processors for the threads; empty: left to the system
@@ -36,9 +36,5 @@ struct MeasureOptions {
 
 // Rows in the order of the variants. `peaks` null: rows have no peaks.
 std::vector<Row> Measure(std::span<Variant> variants, const MeasureOptions& options, PeakMeter* peaks);
-
-// Puts thread i of the next operations with `threads` threads on processor cpus[i % size], as far as the
-// thread backend keeps its threads. False when the system refuses.
-bool PinThreads(std::span<const size_t> cpus, size_t threads);
 
 }  // namespace qwen3vl::bench

@@ -4,13 +4,17 @@
 #include <algorithm>
 
 #include "hw/cpu_info.h"
+#include "qwen3vl/bench/command_line.h"
 #include "qwen3vl/bench/model_rows.h"
 #include "qwen3vl/bench/rounds.h"
 #include "qwen3vl/error.h"
 #include "qwen3vl/kv_type.h"
+#include "qwen3vl/tuning.h"
 
 namespace qwen3vl::bench {
 namespace {
+
+constexpr size_t kFirstTokens = 8;  // of the call before the first measurement, where the cache is empty
 
 GenerateOptions Greedy(size_t tokens) {
   GenerateOptions o;
@@ -43,14 +47,15 @@ class ModelRun {
  private:
   static SessionOptions WithContext(const ModelOptionsBench& o) {
     SessionOptions s = o.session;
-    s.context = *std::ranges::max_element(o.depths) + std::max(o.prompt_tokens, o.generate_tokens + 1) + 1;
+    s.context = std::max(*std::ranges::max_element(o.depths), kFirstTokens) +
+                std::max(o.prompt_tokens, o.generate_tokens + 1) + 1;
     return s;
   }
 
   void RunDepth(size_t depth, PeakMeter* peaks, const RowSink& sink) {
     const std::vector<int32_t> prefix = RandomIds(config_, depth, 2);
     // Fills the cache, and shows which attention path runs.
-    Finished(session_.Complete(depth > 0 ? prefix : RandomIds(config_, 8, 3), {}, {}, Greedy(1)));
+    Finished(session_.Complete(depth > 0 ? prefix : RandomIds(config_, kFirstTokens, 3), {}, {}, Greedy(1)));
     std::vector<Row> rows;
     if (options_.prompt_tokens) rows.push_back(PromptRow(depth));
     if (options_.generate_tokens) rows.push_back(GenerateRow(depth));
@@ -97,7 +102,8 @@ class ModelRun {
     row.accuracy = accuracy_;
     row.formula =
         "flop: 2 a weight met, 4 * head_dim a key seen, all heads and layers; bytes: weights, keys, values";
-    row.command = options_.command + " -m " + options_.model + " --prompt " +
+    row.command = options_.command + " -m " + ShellWord(options_.model) +
+                  (options_.mmproj.empty() ? "" : " --mmproj " + ShellWord(options_.mmproj)) + " --prompt " +
                   std::to_string(options_.prompt_tokens) + " --generate " +
                   std::to_string(options_.generate_tokens) + " --depths " + std::to_string(depth) +
                   " --threads " + std::to_string(session_.threads()) + options_.command_tail;
@@ -107,9 +113,11 @@ class ModelRun {
   Row PromptRow(size_t depth) const {
     const size_t n = options_.prompt_tokens;
     Row row = NewRow("model.prompt", n, depth);
-    const size_t chunks = (n + options_.session.prefill_chunk - 1) / options_.session.prefill_chunk;
+    const size_t chunk = options_.session.prefill_chunk, whole = n / chunk, rest = n % chunk;
     row.flop = TextFlop(config_.text, n, depth, 1);
-    row.bytes = static_cast<double>(chunks) * StepWeightBytes(model_.impl()->files) +
+    const ModelFiles& files = model_.impl()->files;
+    row.bytes = static_cast<double>(whole) * StepWeightBytes(files, chunk) +
+                (rest ? StepWeightBytes(files, rest) : 0) +
                 KvBytes(config_.text, options_.session.kv_type, depth + n);
     return row;
   }
@@ -119,7 +127,7 @@ class ModelRun {
     Row row = NewRow("model.generate", n, depth);
     // One token of the prompt lies between the depth and the answer.
     row.flop = TextFlop(config_.text, n, depth + 1, n);
-    row.bytes = static_cast<double>(n) * (StepWeightBytes(model_.impl()->files) +
+    row.bytes = static_cast<double>(n) * (StepWeightBytes(model_.impl()->files, 1) +
                                           KvBytes(config_.text, options_.session.kv_type, depth + 1 + n / 2));
     return row;
   }
@@ -133,6 +141,11 @@ class ModelRun {
 };
 
 }  // namespace
+
+size_t ThreadsOfModel(const std::string& model, const std::string& mmproj) {
+  const ModelFiles files = LoadModelFiles(model, {.mmproj = mmproj, .header_only = true});
+  return TunedThreads(hw::ProbeCpu(), HeadShapesOf(files.config));
+}
 
 void RunModel(const ModelOptionsBench& options, const MeasureOptions& measure, PeakMeter* peaks,
               const RowSink& sink) {

@@ -25,6 +25,9 @@ struct ModelOptionsBench {
   std::string command = "qwen3vl bench model", command_tail;
 };
 
+// The threads that a session takes where none are asked for. Reads the headers of the files only.
+size_t ThreadsOfModel(const std::string& model, const std::string& mmproj);
+
 // Two rows a depth: "model.prompt" (tokens of a prompt to its logits) and "model.generate" (that many steps
 // of one token). FLOP: 2 for each weight that a token meets (of experts those used), 4 * head_dim * heads for
 // each key that it sees, in every layer; logits of the last token. Bytes: weights once a step, or once a

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qwen3vl/bench/model_rows.h"
 
+#include <cmath>
+
 #include "qwen3vl/bench/random.h"
 #include "qwen3vl/bench/rounds.h"
+#include "qwen3vl/deviation.h"
 #include "qwen3vl/kv_type.h"
 
 namespace qwen3vl::bench {
@@ -31,9 +34,8 @@ Accuracy CheckAttention(const Model& model, SessionOptions options,
   call(session);
   Accuracy worst;
   for (const LayerDeviation& d : session.deviations()) {
-    // Negated, so that NaN counts as the worst.
-    if (!(d.max_abs <= worst.max_abs)) worst.max_abs = d.max_abs;
-    if (!(d.rel_norm <= worst.rel_norm)) worst.rel_norm = d.rel_norm;
+    worst.max_abs = WorstOf(d.max_abs, worst.max_abs);
+    worst.rel_norm = WorstOf(d.rel_norm, worst.rel_norm);
     worst.checked += d.calls;
   }
   worst.reference = "standard attention of the same layer, the worst layer";
@@ -48,7 +50,7 @@ const Reply& Finished(const Reply& reply) {
 void MeasureCalls(std::vector<Row> rows, const SampleCall& call, const MeasureOptions& measure,
                   PeakMeter* peaks, const RowSink& sink) {
   Note(measure, rows.front().layer + " " + rows.front().preset + " " + ShapeText(rows.front()));
-  Pin(measure, rows.front().threads);
+  PinnedThreads pinned(measure, rows.front().threads);
   for (size_t i = 0; i < measure.warmup; ++i) call(i);
   for (Row& row : rows) row.before = ReadMachineState();
   PeakSamples peak_samples(peaks);
@@ -66,6 +68,7 @@ void MeasureCalls(std::vector<Row> rows, const SampleCall& call, const MeasureOp
       if (samples[i] > 0) rows[i].samples.push_back(samples[i]);
     CheckCancelled(measure);
   }
+  pinned.Release();
   for (Row& row : rows) {
     if (row.samples.empty()) {
       Note(measure, row.layer + ": took no time that the clock shows, left out");
@@ -98,18 +101,20 @@ double VisionFlop(const VisionConfig& v, size_t n_tokens) {
          static_cast<double>(1 + v.deepstack_layers.size()) * merger;
 }
 
-double StepWeightBytes(const ModelFiles& files) {
+double StepWeightBytes(const ModelFiles& files, size_t n_tokens) {
   const TextConfig& t = files.config.text;
+  // Experts are as good as random: one is missed by all tokens with this probability.
+  const double missed =
+      t.n_experts ? std::pow(1 - static_cast<double>(t.n_experts_used) / static_cast<double>(t.n_experts),
+                             static_cast<double>(n_tokens))
+                  : 0;
   double bytes = 0;
   for (const TensorEntry& e : files.tensors) {
     if (e.name.starts_with("v.") || e.name.starts_with("mm.") || Contains(e.name, "visual")) continue;
     const bool embedding = Contains(e.name, "token_embd") || Contains(e.name, "embed_tokens");
     if (embedding && !t.tied_embeddings) continue;
     const bool expert = Contains(e.name, "exps") || Contains(e.name, ".experts");
-    const double share = expert && t.n_experts
-                             ? static_cast<double>(t.n_experts_used) / static_cast<double>(t.n_experts)
-                             : 1.0;
-    bytes += share * static_cast<double>(e.bytes);
+    bytes += (expert ? 1 - missed : 1) * static_cast<double>(e.bytes);
   }
   return bytes;
 }

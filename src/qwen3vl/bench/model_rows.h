@@ -32,8 +32,8 @@ void MeasureCalls(std::vector<Row> rows, const SampleCall& call, const MeasureOp
 double TextFlop(const TextConfig& text, size_t n_tokens, size_t depth, size_t n_logits);
 // Of one picture that becomes so many tokens: patches, blocks and mergers.
 double VisionFlop(const VisionConfig& vision, size_t n_tokens);
-// Weights that one step of a single token reads, experts by the share that is used.
-double StepWeightBytes(const ModelFiles& files);
+// Weights that one step of so many tokens reads: of the experts as many as chance makes them choose.
+double StepWeightBytes(const ModelFiles& files, size_t n_tokens);
 double KvBytes(const TextConfig& text, KvType type, size_t n_keys);
 
 }  // namespace qwen3vl::bench

@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <thread>
 
-#include "qwen3vl/error.h"
-
 namespace qwen3vl::bench {
 
 double SecondsSince(Clock::time_point start) {
@@ -28,13 +26,6 @@ void Rest(const MeasureOptions& options) {
     std::this_thread::sleep_for(std::chrono::duration<double>(std::min(left, kSlice)));
     CheckCancelled(options);
   }
-}
-
-void Pin(const MeasureOptions& options, size_t threads) {
-  if (options.pin.empty() || PinThreads(options.pin, threads)) return;
-  throw Error(ErrorCode::kInvalidArgument,
-              "--pin: the system refuses one of these processors to this process; see the list in "
-              "/proc/self/status, Cpus_allowed_list");
 }
 
 void PeakSamples::Take() {

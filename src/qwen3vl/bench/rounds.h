@@ -3,6 +3,8 @@
 // taken in each round.
 #pragma once
 
+#include <sched.h>
+
 #include <chrono>
 #include <string>
 #include <vector>
@@ -13,7 +15,9 @@
 
 namespace qwen3vl::bench {
 
-inline constexpr size_t kMinSamples = 3;  // that a row has before max_variant_s may end it
+// That a row has before max_variant_s may end it: with fewer, nothing that is compared could ever differ by
+// more than chance (CompareOptions::alpha).
+inline constexpr size_t kMinSamples = 5;
 
 using Clock = std::chrono::steady_clock;
 double SecondsSince(Clock::time_point start);
@@ -22,8 +26,22 @@ double SecondsSince(Clock::time_point start);
 void Note(const MeasureOptions& options, const std::string& line);
 void CheckCancelled(const MeasureOptions& options);
 void Rest(const MeasureOptions& options);
-// Follows options.pin. Throws Error(kInvalidArgument) when the system refuses one of the processors.
-void Pin(const MeasureOptions& options, size_t threads);
+
+// Follows options.pin: while it lives, thread i of operations with `threads` threads is on processor
+// pin[i % size], as far as the thread backend keeps its threads. Afterwards they may run where they could
+// before: who asks how many processors this process may use is answered for the thread that asks.
+class PinnedThreads {
+ public:
+  // Throws Error(kInvalidArgument) when the system refuses one of the processors.
+  PinnedThreads(const MeasureOptions& options, size_t threads);
+  ~PinnedThreads() { Release(); }
+  PinnedThreads(const PinnedThreads&) = delete;
+  PinnedThreads& operator=(const PinnedThreads&) = delete;
+  void Release();  // before its end
+
+ private:
+  std::vector<cpu_set_t> before_;  // of each thread
+};
 
 // The peaks of the machine, a sample of each a round.
 class PeakSamples {

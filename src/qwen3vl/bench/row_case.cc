@@ -7,6 +7,7 @@
 #include "hw/cpu_info.h"
 #include "qwen3vl/bench/linear_case.h"
 #include "qwen3vl/bench/random.h"
+#include "qwen3vl/deviation.h"
 #include "qwen3vl/layers.h"
 #include "rope/rope.h"
 
@@ -43,19 +44,9 @@ rope::RopeTable MakeTable(const Preset& preset, size_t n_tokens) {
 // Distance of `found` from `wanted(index)`.
 template <class Wanted>
 Accuracy Compare(std::span<const float> found, const Wanted& wanted, const char* reference) {
-  Accuracy a;
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < found.size(); ++i) {
-    const double want = wanted(i);
-    const double delta = found[i] - want;
-    if (!(std::abs(delta) <= a.max_abs)) a.max_abs = std::abs(delta);
-    difference += delta * delta;
-    norm += want * want;
-  }
-  a.rel_norm = std::sqrt(difference / std::max(norm, 1e-300));
-  a.checked = found.size();
-  a.reference = reference;
-  return a;
+  Deviation deviation;
+  for (size_t i = 0; i < found.size(); ++i) deviation.Add(found[i], wanted(i));
+  return {deviation.max_abs, deviation.rel_norm(), found.size(), reference};
 }
 
 Accuracy CheckRope(RopeData& data, size_t threads) {

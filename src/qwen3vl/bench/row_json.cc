@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows to JSON and back.
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "qwen3vl/bench/row.h"
@@ -103,6 +104,9 @@ MachineState ReadState(const Json& json) {
   return s;
 }
 
+// JSON has no NaN: what is not finite was written as null.
+double ErrorOf(const Json& json) { return json.is_null() ? NAN : json.get<double>(); }
+
 void ReadMeasured(const Json& json, Row& r) {
   json.at("samples").get_to(r.samples);
   if (r.samples.empty()) throw Error(ErrorCode::kCorruptFile, "a row without samples");
@@ -116,7 +120,8 @@ void ReadMeasured(const Json& json, Row& r) {
   if (const Json& p = json.at("peaks"); !p.is_null())
     r.peaks = Peaks{p.at("fma_gflops"), p.at("fma_gflops_best"), p.at("read_gbs"), p.at("read_gbs_best")};
   if (const Json& a = json.at("accuracy"); !a.is_null())
-    r.accuracy = Accuracy{a.at("max_abs"), a.at("rel_norm"), a.at("checked"), a.at("reference")};
+    r.accuracy =
+        Accuracy{ErrorOf(a.at("max_abs")), ErrorOf(a.at("rel_norm")), a.at("checked"), a.at("reference")};
 }
 
 Row ReadRow(const Json& json) {

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstddef>
 #include <numeric>
 #include <utility>
 
@@ -72,6 +71,12 @@ Stats Summarize(std::span<const double> samples) {
   for (const double x : samples) squares += (x - s.mean) * (x - s.mean);
   s.stddev = samples.size() > 1 ? std::sqrt(squares / (n - 1)) : 0;
   return s;
+}
+
+double LeastMannWhitney(size_t n, size_t m) {
+  double orders = 1;  // n + m over n
+  for (size_t i = 1; i <= n; ++i) orders *= static_cast<double>(m + i) / static_cast<double>(i);
+  return std::min(1.0, 2 / orders);
 }
 
 double MannWhitney(std::span<const double> a, std::span<const double> b) {

@@ -2,6 +2,7 @@
 // What is said about a set of timings, and whether two sets differ by more than chance.
 #pragma once
 
+#include <cstddef>
 #include <span>
 #include <vector>
 
@@ -23,5 +24,7 @@ double Quantile(std::span<const double> samples, double q);
 // much as these when both come from one distribution. Exact where there are no ties and the sets are small,
 // else by the normal approximation with corrections for ties and continuity. Both sets are non-empty.
 double MannWhitney(std::span<const double> a, std::span<const double> b);
+// The least that it can be for sets of these sizes: where all of one exceed all of the other.
+double LeastMannWhitney(size_t n, size_t m);
 
 }  // namespace qwen3vl::bench

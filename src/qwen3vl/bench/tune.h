@@ -4,6 +4,9 @@
 #pragma once
 
 #include <functional>
+#include <map>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,6 +19,7 @@ namespace qwen3vl::bench {
 struct TuneShape {
   std::string name;  // "qwen3vl-4b.text"
   AttentionShape attention;
+  std::string source;  // as the command line names it: " --preset qwen3vl-4b.text", " -m model.gguf"
 };
 // Of the presets called `name`; of the towers of a model, of which only the headers are read.
 std::vector<TuneShape> ShapesOfPreset(const std::string& name);
@@ -29,18 +33,28 @@ struct TuneOptions {
   size_t prompt = 512;          // query rows; causal shapes see those of `keys` before them, too
   size_t keys = 2048;
   std::vector<size_t> short_lengths = {4, 8, 16, 32, 64};  // on which standard attention is tried, ascending
+  std::string command = "qwen3vl bench tune", command_tail;  // what repeating a row begins and ends with
 };
 
 struct TuneResult {
   std::vector<TuningEntry> entries;   // a shape and thread count each
   std::vector<std::string> findings;  // what to tell people, a line an entry
-  double seconds = 0;                 // of all shapes' prompts, at the fastest thread count
+  double seconds = 0;                 // of all shapes' prompts, at the fastest thread count, if known
 };
 
-// Every candidate is a row for `sink`, those of one shape and thread count measured in turn. The prescribed
-// plan wins unless another one is 2 % faster; a candidate with a wrong result loses. Standard attention must
-// be 5 % faster, on a prompt and, where there is one, on a step of generation, at this length and all shorter
-// ones.
+// Which of the rows of one problem wins, the prescribed plan's being the first: that one unless another is 2
+// % faster; a wrong result loses.
+size_t BestPlan(std::span<const Row> rows);
+// Whether standard attention is worth leaving the tiled path: 5 % faster, and right.
+bool StandardIsFaster(const Row& tiled, const Row& standard);
+// The thread count that runs should take, from the seconds of several: `usual` unless another is 5 % faster.
+// Absent where `usual` was not compared with any other.
+std::optional<size_t> FastestThreads(const std::map<size_t, double>& seconds, size_t usual);
+
+// Every candidate is a row for `sink`, those of one shape and thread count measured in turn. For each tile
+// the rows a task that follow from it are tried, and options.q_rows as far as the prompt has as many: what
+// one task does there says nothing about longer prompts. Standard attention must be faster on a prompt and,
+// where there is one, on a step of generation, at this length and all shorter ones.
 TuneResult RunTune(const TuneOptions& options, const MeasureOptions& measure,
                    const std::function<void(const Row&)>& sink);
 

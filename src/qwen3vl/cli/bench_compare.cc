@@ -12,7 +12,8 @@ namespace {
 
 constexpr const char* kFooter =
     R"(A row is faster or slower when the samples of both files differ by more than chance (Mann and Whitney's test) and
-their medians by more than --min-change; everything else is noise. Ends with 0 whatever it finds.
+their medians by more than --min-change; everything else is noise, or has too few samples for any verdict (at least 5 in
+each file with the usual --alpha). Ends with 0 whatever it finds.
 
 Example:
   qwen3vl bench layer --kind attention --json > before.json

@@ -9,6 +9,8 @@
 namespace qwen3vl::cli {
 namespace {
 
+constexpr size_t kMaxTile = 65536;
+
 constexpr const char* kFooter =
     R"(Every row is checked against a float64 reference before it is timed. Samples of all rows of a group and of the
 machine's peaks (multiply-adds, and reading memory) are taken in turn; shares compare medians of both. Decode steps and
@@ -44,19 +46,18 @@ void TakeFormats(State& state) {
 ExitCode Layer(State& state, Console& console) {
   TakeFormats(state);
   state.layer.threads = state.bench.threads;
-  RunBench(state.bench, console,
-           [&](const std::string& isa, const bench::MeasureOptions& how, bench::PeakMeter* peaks,
-               const Sink& sink) {
-             state.layer.command_tail = state.bench.CommandTail(isa);
-             TakingOptions([&] { bench::RunLayers(state.layer, how, peaks, sink); });
-           });
-  return kDone;
+  return RunBench(state.bench, console,
+                  [&](const std::string& isa, const bench::MeasureOptions& how, bench::PeakMeter* peaks,
+                      const Sink& sink) {
+                    state.layer.command_tail = state.bench.CommandTail(isa);
+                    TakingOptions([&] { bench::RunLayers(state.layer, how, peaks, sink); });
+                  });
 }
 
 }  // namespace
 
 Command AddBenchLayer(CLI::App& bench) {
-  constexpr size_t kMaxLength = size_t{1} << 20, kMaxTile = 65536;
+  constexpr size_t kMaxLength = size_t{1} << 20;
   const auto state = std::make_shared<State>();
   CLI::App* app =
       bench.add_subcommand("layer", "Measures the parts of a layer: attention, products, rope, norm");
@@ -76,7 +77,15 @@ Command AddBenchLayer(CLI::App& bench) {
       *app, "--path", state->paths,
       "tiled, standard, or weights (standard attention that hands out its weights); default: the first two",
       "PATH,PATH");
-  AddCount(*app, "--tile", o.tile, "key/value rows a step; default: by hardware", 1, kMaxTile);
+  app->add_option_function<std::string>(
+         "--tile",
+         [&o](const std::string& text) {
+           o.use_tuning = text != "prescribed";
+           o.tile = o.use_tuning ? ParseCount("--tile", text, 1, kMaxTile) : 0;
+         },
+         "key/value rows a step; default: as bench tune measured, else by hardware; prescribed: by hardware "
+         "only")
+      ->type_name("N");
   AddCount(*app, "--q-rows", o.q_rows, "query rows a task; default: by hardware", 1, kMaxTile);
   AddCount(*app, "--check-rows", o.check_rows, "query rows compared with the reference; default 16", 1,
            kMaxLength);

@@ -42,13 +42,11 @@ struct ImageState {
 ExitCode BenchModel(ModelState& state, Console& console) {
   if (state.model.prompt_tokens == 0 && state.model.generate_tokens == 0)
     throw CLI::ValidationError("--prompt", "0 and --generate 0 leave nothing to measure");
-  RunWholeModel(state.common, state.bench, state.model, console, bench::RunModel);
-  return kDone;
+  return RunWholeModel(state.common, state.bench, state.model, console, bench::RunModel);
 }
 
 ExitCode BenchImage(ImageState& state, Console& console) {
-  RunWholeModel(state.common, state.bench, state.image, console, bench::RunImage);
-  return kDone;
+  return RunWholeModel(state.common, state.bench, state.image, console, bench::RunImage);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "qwen3vl/bench/model.h"
 #include "qwen3vl/cli/bench_options.h"
 #include "qwen3vl/cli/options.h"
 
@@ -21,17 +22,21 @@ std::string CommandTail(const CommonOptions& common, const BenchOptions& bench, 
 // Fills in what bench::ModelOptionsBench and bench::ImageOptionsBench have in common, and runs `measure` (
 // bench::RunModel, bench::RunImage) with it once for each instruction set.
 template <class Options, class Measure>
-void RunWholeModel(const CommonOptions& common, BenchOptions& bench, Options& options, Console& console,
-                   const Measure& measure) {
+ExitCode RunWholeModel(const CommonOptions& common, BenchOptions& bench, Options& options, Console& console,
+                       const Measure& measure) {
   options.model = common.model;
   options.mmproj = common.mmproj;
-  RunBench(bench, console,
-           [&](const std::string& isa, const bench::MeasureOptions& how, bench::PeakMeter* peaks,
-               const Sink& sink) {
-             options.session = SessionFor(common, bench, console);
-             options.command_tail = CommandTail(common, bench, isa);
-             ReadingFiles([&] { measure(options, how, peaks, sink); });
-           });
+  if (common.session.use_tuning)
+    bench.default_threads = [&] {
+      return ReadingFiles([&] { return bench::ThreadsOfModel(common.model, common.mmproj); });
+    };
+  return RunBench(bench, console,
+                  [&](const std::string& isa, const bench::MeasureOptions& how, bench::PeakMeter* peaks,
+                      const Sink& sink) {
+                    options.session = SessionFor(common, bench, console);
+                    options.command_tail = CommandTail(common, bench, isa);
+                    ReadingFiles([&] { measure(options, how, peaks, sink); });
+                  });
 }
 
 }  // namespace qwen3vl::cli

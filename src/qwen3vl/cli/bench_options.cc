@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qwen3vl/cli/bench_options.h"
 
-#include <fstream>
-#include <memory>
-#include <optional>
+#include <charconv>
 
-#include "qwen3vl/bench/report.h"
-#include "qwen3vl/cli/failure.h"
-#include "qwen3vl/cli/interrupt.h"
+#include "qwen3vl/bench/rounds.h"
 #include "qwen3vl/cli/text_format.h"
 
 namespace qwen3vl::cli {
@@ -21,19 +17,24 @@ CLI::Option* AddTaken(CLI::App& app, const std::string& name, const std::string&
   return app.add_option_function<std::string>(name, std::move(take), help)->type_name(type);
 }
 
-void CheckReport(const std::ofstream& report, const BenchOptions& options) {
-  if (!report) throw Failure(kBadFile, "--report: '" + options.report + "' cannot be written");
+// The shortest text that is read back as this number.
+std::string Exact(double value) {
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, value).ptr};
 }
 
 }  // namespace
 
 std::string BenchOptions::CommandTail(const std::string& isa) const {
-  std::string tail = " --samples " + std::to_string(measure.samples);
-  if (measure.seconds > 0) tail += " --seconds " + FormatNumber(measure.seconds, 1);
-  if (measure.cooldown_s > 0) tail += " --cooldown " + FormatNumber(measure.cooldown_s, 1);
+  const bench::MeasureOptions& m = measure;
+  std::string tail = " --samples " + std::to_string(m.samples) + " --max-seconds " + Exact(m.max_variant_s);
+  if (m.warmup != bench::MeasureOptions{}.warmup) tail += " --warmup " + std::to_string(m.warmup);
+  if (m.seconds > 0) tail += " --seconds " + Exact(m.seconds);
+  if (m.cooldown_s > 0) tail += " --cooldown " + Exact(m.cooldown_s);
   std::string cpus;
-  for (const size_t cpu : measure.pin) cpus += (cpus.empty() ? "" : ",") + std::to_string(cpu);
+  for (const size_t cpu : m.pin) cpus += (cpus.empty() ? "" : ",") + std::to_string(cpu);
   if (!cpus.empty()) tail += " --pin " + cpus;
+  if (no_peaks) tail += " --no-peaks";
   return tail + " --isa " + isa;
 }
 
@@ -76,7 +77,8 @@ void AddBenchOptions(CLI::App& app, BenchOptions& o) {
            kMaxSamples);
   AddCount(app, "--warmup", m.warmup, "untimed calls before; default 1", 1, kMaxSamples);
   AddReal(app, "--max-seconds", m.max_variant_s,
-          "after 3 samples a row ends when it has taken so long; default " + FormatNumber(m.max_variant_s, 0),
+          "after " + std::to_string(bench::kMinSamples) +
+              " samples a row ends when it has taken so long; default " + FormatNumber(m.max_variant_s, 0),
           0, kMaxSeconds);
   AddReal(app, "--seconds", m.seconds, "sustained: take samples for so long, however many", 0, kMaxSeconds);
   AddReal(app, "--cooldown", m.cooldown_s, "seconds of rest before every round of samples", 0, kMaxSeconds);
@@ -93,42 +95,6 @@ void AddBenchOptions(CLI::App& app, BenchOptions& o) {
   app.add_option("--report", o.report, "also write one HTML page with plots")->type_name("FILE.html");
   app.add_flag_callback(
       "--json", [&o] { o.format = bench::OutputFormat::kJson; }, "the same as --format json");
-}
-
-std::vector<bench::Row> RunBench(
-    const BenchOptions& options, Console& console,
-    const std::function<void(const std::string& isa, const bench::MeasureOptions&, bench::PeakMeter*,
-                             const Sink&)>& measure) {
-  // Opened first: hours of measuring must not end at a folder that is not there.
-  std::ofstream report;
-  if (!options.report.empty()) {
-    report.open(options.report);
-    CheckReport(report, options);
-  }
-  bench::MeasureOptions how = options.measure;
-  how.note = [&](const std::string& line) { console.Note(line); };
-  how.check_cancelled = CheckInterrupted;
-  std::vector<std::string> isas = options.isas;
-  if (isas.empty()) isas.push_back("");
-  std::vector<bench::Row> rows;
-  for (const std::string& isa : isas) {
-    if (!isa.empty()) TakingOptions([&] { SelectInstructionSet(isa); });
-    const std::string name = TakingOptions([] { return ProbeMachine().isa; });
-    std::optional<bench::PeakMeter> peaks;
-    if (!options.no_peaks)
-      peaks.emplace(bench::PeakOptions{.threads = bench::ThreadsOrDefault(options.threads)});
-    measure(name, how, peaks ? &*peaks : nullptr, [&](const bench::Row& row) {
-      rows.push_back(row);
-      if (options.format == bench::OutputFormat::kJsonLines) console.Out(bench::ToJsonLine(row) + "\n");
-    });
-  }
-  if (options.format != bench::OutputFormat::kJsonLines) console.Out(bench::Render(rows, options.format));
-  if (report.is_open()) {
-    report << bench::RenderReport(rows) << std::flush;
-    CheckReport(report, options);
-    console.Note("report in " + options.report);
-  }
-  return rows;
 }
 
 }  // namespace qwen3vl::cli

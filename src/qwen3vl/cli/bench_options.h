@@ -11,6 +11,7 @@
 #include "qwen3vl/bench/measure.h"
 #include "qwen3vl/bench/output.h"
 #include "qwen3vl/cli/console.h"
+#include "qwen3vl/cli/failure.h"
 #include "qwen3vl/cli/options.h"
 
 namespace qwen3vl::cli {
@@ -18,11 +19,13 @@ namespace qwen3vl::cli {
 struct BenchOptions {
   bench::MeasureOptions measure;
   std::vector<std::string> isas;  // in turn; empty: the best, or what the environment says
-  size_t threads = 0;             // 0: what is fastest
+  size_t threads = 0;             // 0: by the next member
+  std::function<size_t()> default_threads = [] { return bench::ThreadsOrDefault(0); };
   bench::OutputFormat format = bench::OutputFormat::kTable;
   std::string report;  // HTML file to write; empty: none
   bool no_peaks = false;
 
+  size_t PeakThreads() const { return threads ? threads : default_threads(); }
   // The options that a repeated row needs: " --samples 15 --isa avx2".
   std::string CommandTail(const std::string& isa) const;
 };
@@ -40,11 +43,11 @@ CLI::Option* AddWords(CLI::App& app, const std::string& name, std::vector<std::s
                       const std::string& help, const std::string& type);
 
 // Calls `measure` for every instruction set asked for, with the peaks to take along, and prints the rows that
-// it hands over: JSON lines at once, everything else at the end, as the report. Gives back all rows.
+// it hands over: JSON lines at once, everything else at the end, as the report; where an error or Ctrl-C ends
+// it early, those that are finished. kRuntimeError, and a line, when a result is no number.
 using Sink = std::function<void(const bench::Row&)>;
-std::vector<bench::Row> RunBench(
-    const BenchOptions& options, Console& console,
-    const std::function<void(const std::string& isa, const bench::MeasureOptions&, bench::PeakMeter*,
-                             const Sink&)>& measure);
+using BenchStep =
+    std::function<void(const std::string& isa, const bench::MeasureOptions&, bench::PeakMeter*, const Sink&)>;
+ExitCode RunBench(const BenchOptions& options, Console& console, const BenchStep& measure);
 
 }  // namespace qwen3vl::cli

@@ -38,20 +38,19 @@ ExitCode SweepLayers(State& state, Console& console) {
   bench::LayerOptions& layer = state.layer;
   layer.paths = Paths(state.common.session.attention);
   layer.tile = state.common.session.tile;
+  layer.use_tuning = state.common.session.use_tuning;
   layer.cache_type = state.common.session.kv_type;
   layer.threads = state.bench.threads;
-  RunBench(state.bench, console,
-           [&](const std::string& isa, const bench::MeasureOptions& how, bench::PeakMeter* peaks,
-               const Sink& sink) {
-             layer.command_tail = state.bench.CommandTail(isa);
-             TakingOptions([&] { bench::RunLayers(layer, how, peaks, sink); });
-           });
-  return kDone;
+  return RunBench(state.bench, console,
+                  [&](const std::string& isa, const bench::MeasureOptions& how, bench::PeakMeter* peaks,
+                      const Sink& sink) {
+                    layer.command_tail = state.bench.CommandTail(isa);
+                    TakingOptions([&] { bench::RunLayers(layer, how, peaks, sink); });
+                  });
 }
 
 ExitCode SweepModel(State& state, Console& console) {
-  RunWholeModel(state.common, state.bench, state.model, console, bench::RunModel);
-  return kDone;
+  return RunWholeModel(state.common, state.bench, state.model, console, bench::RunModel);
 }
 
 }  // namespace

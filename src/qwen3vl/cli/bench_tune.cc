@@ -15,8 +15,9 @@ constexpr const char* kFooter =
     R"(Measures attention of a model's text and vision layers: each tile and number of query rows a task, on each number of
 threads and instruction set (without --isa: AVX2 and better), and up to which length standard attention is faster. What
 it finds is stored in $XDG_CACHE_HOME/qwen3vl/tuning.json (else ~/.cache/qwen3vl/) for this processor, instruction set,
-number of threads and version; runs with --tile auto use it from then on, and `qwen3vl probe` shows it. Without the file,
-or with --tile prescribed, the prescribed tile counts. Let the machine do nothing else meanwhile.
+number of threads and version; runs with --tile auto use it from then on, and `qwen3vl probe` shows it. Another number of
+threads than usual becomes the default of models with such heads when it was compared with the usual one and is 5 % faster.
+Without the file, or with --tile prescribed, the prescribed tile counts. Let the machine do nothing else meanwhile.
 
 Examples:
   qwen3vl bench tune -m model.gguf
@@ -59,9 +60,12 @@ ExitCode Tune(State& state, Console& console) {
   std::string fastest;
   double least = INFINITY;
   std::vector<std::string> findings;
-  RunBench(
+  // A folder that cannot be written must show before an hour of measuring.
+  if (!state.dry_run) StoreTuning(path, {});
+  const ExitCode code = RunBench(
       state.bench, console,
       [&](const std::string& isa, const bench::MeasureOptions& how, bench::PeakMeter*, const Sink& sink) {
+        state.tune.command_tail = state.bench.CommandTail(isa);
         bench::TuneResult result = TakingOptions([&] { return bench::RunTune(state.tune, how, sink); });
         entries.insert(entries.end(), result.entries.begin(), result.entries.end());
         if (result.seconds < least) {
@@ -73,10 +77,10 @@ ExitCode Tune(State& state, Console& console) {
   for (const std::string& line : findings) console.Note(line);
   if (state.bench.isas.size() > 1)
     console.Note("fastest instruction set: " + fastest + "; --isa or QWEN3VL_ISA choose it");
-  if (state.dry_run) return kDone;
+  if (state.dry_run) return code;
   StoreTuning(path, entries);
   console.Note("stored in " + path);
-  return kDone;
+  return code;
 }
 
 }  // namespace

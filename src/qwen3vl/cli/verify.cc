@@ -7,6 +7,7 @@
 #include "qwen3vl/cli/interrupt.h"
 #include "qwen3vl/cli/prompt_input.h"
 #include "qwen3vl/cli/text_format.h"
+#include "qwen3vl/deviation.h"
 
 namespace qwen3vl::cli {
 namespace {
@@ -71,7 +72,7 @@ ExitCode Verify(VerifyState& state, Console& console) {
   const std::vector<LayerDeviation> layers = engine.session.deviations();
   const LayerDeviation* worst = nullptr;
   for (const LayerDeviation& d : layers)
-    if (!worst || !(d.rel_norm <= worst->rel_norm)) worst = &d;  // NaN is the worst of all
+    if (!worst || Worse(d.rel_norm, worst->rel_norm)) worst = &d;
   const bool passed = worst && worst->rel_norm <= state.tolerance;
   if (state.common.json) {
     console.OutJson(ToJson(layers, state, passed));
