@@ -5,6 +5,7 @@
 #include <string>
 
 #include "qwen3vl/cli/bench_options.h"
+#include "qwen3vl/cli/failure.h"
 #include "qwen3vl/cli/options.h"
 
 namespace qwen3vl::cli {
@@ -25,12 +26,19 @@ void RunWholeModel(const CommonOptions& common, BenchOptions& bench, Options& op
                    const Measure& measure) {
   options.model = common.model;
   options.mmproj = common.mmproj;
+  // A first look without the options tells a bad file from bad usage.
+  ReadingFiles([&] { InspectModel(common.model, {.mmproj = common.mmproj, .session = {}}); });
   RunBench(bench, console,
            [&](const std::string& isa, const bench::MeasureOptions& how, bench::PeakMeter* peaks,
                const Sink& sink) {
              options.session = SessionFor(common, bench, console);
              options.command_tail = CommandTail(common, bench, isa);
-             ReadingFiles([&] { measure(options, how, peaks, sink); });
+             try {
+               measure(options, how, peaks, sink);
+             } catch (const Error& e) {
+               if (e.code() != ErrorCode::kInvalidArgument) throw;
+               throw Failure(kBadUsage, e.what());  // a length or a size that the model cannot take
+             }
            });
 }
 
