@@ -89,8 +89,9 @@ Reply Generator::Run(Prompt prompt, const GenerateOptions& options) {
   if (prompt.ids.size() > cache_.shape().capacity)
     throw Error(ErrorCode::kInvalidArgument,
                 "prompt: " + std::to_string(prompt.ids.size()) + " tokens, but the context holds " +
-                    std::to_string(cache_.shape().capacity) +
-                    "; raise it (--ctx) or use smaller pictures (--max-image-tokens)");
+                    std::to_string(cache_.shape().capacity) + "; raise it to " +
+                    std::to_string(prompt.ids.size()) +
+                    " and room for the answer (--ctx), or use smaller pictures (--max-image-tokens)");
   runtime_.cancel = false;
   Reply reply;
   reply.prompt_tokens = prompt.ids.size();

@@ -10,6 +10,7 @@
 #include "qwen3vl/error.h"
 #include "qwen3vl/hf_config.h"
 #include "qwen3vl/json_view.h"
+#include "qwen3vl/mmproj_search.h"
 #include "qwen3vl/model_files.h"
 #include "qwen3vl/safetensors.h"
 
@@ -54,12 +55,11 @@ WeightMap ReadIndex(const std::string& path) {
 }
 
 [[noreturn]] void NoWeights(const std::string& folder) {
+  if (const std::vector<std::string> files = TextGgufs(folder); !files.empty())
+    throw Error(ErrorCode::kNotFound,
+                folder + ": holds no .safetensors file; for GGUF name the file, like " + files.front());
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    if (name.ends_with(".gguf"))
-      throw Error(
-          ErrorCode::kNotFound,
-          folder + ": holds no .safetensors file; for GGUF name the file, like " + folder + "/" + name);
     if (name.ends_with(".bin"))
       throw Error(ErrorCode::kNotFound,
                   folder + ": holds " + name + " but no .safetensors file: fetch the safetensors form");
@@ -95,8 +95,7 @@ void OpenWeights(const std::string& folder, TensorTable& table, ModelFiles& file
 // A folder of weights without a config, or the parent of one with it, is a frequent slip.
 void RequireConfig(const std::string& folder) {
   if (fs::exists(folder + "/config.json")) return;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.path().extension() == ".gguf") NoWeights(folder);
+  if (!TextGgufs(folder).empty()) NoWeights(folder);
   throw Error(ErrorCode::kNotFound, folder + ": no config.json: is this the folder of a Hugging Face model?");
 }
 

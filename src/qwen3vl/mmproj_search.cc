@@ -55,14 +55,15 @@ int TypeRank(const GgufFile& file) {
   }
 }
 
-std::vector<fs::path> VisionFilesBeside(const fs::path& text) {
-  std::vector<fs::path> found;
+// Vision files carry mmproj in their names.
+std::vector<std::string> GgufsIn(const fs::path& folder, bool vision) {
+  std::vector<std::string> found;
   std::error_code ignored;
-  for (const auto& entry :
-       fs::directory_iterator(text.has_parent_path() ? text.parent_path() : fs::path("."), ignored)) {
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
     std::string name = entry.path().filename().string();
     for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    if (name.find("mmproj") != std::string::npos && name.ends_with(".gguf")) found.push_back(entry.path());
+    if ((name.find("mmproj") != std::string::npos) == vision && name.ends_with(".gguf"))
+      found.push_back(entry.path().string());
   }
   std::sort(found.begin(), found.end());
   return found;
@@ -78,13 +79,16 @@ Candidate MakeCandidate(const fs::path& path, const GgufFile& file, const Words&
 
 }  // namespace
 
+std::vector<std::string> TextGgufs(const std::string& folder) { return GgufsIn(folder, /*vision=*/false); }
+
 std::string FindMmproj(const GgufFile& text, std::vector<std::string>& warnings) {
   const fs::path text_path(text.path());
   const Words text_words = WordsOf(text_path.stem().string());
   std::vector<Candidate> fitting;
-  for (const fs::path& path : VisionFilesBeside(text_path)) {
+  const fs::path folder = text_path.has_parent_path() ? text_path.parent_path() : fs::path(".");
+  for (const std::string& path : GgufsIn(folder, /*vision=*/true)) {
     try {
-      const GgufFile file = GgufFile::Open(path.string());
+      const GgufFile file = GgufFile::Open(path);
       if (VisionFits(file, text)) fitting.push_back(MakeCandidate(path, file, text_words));
     } catch (const Error& e) {
       warnings.push_back(std::string("a vision file beside the model is left out: ") + e.what());

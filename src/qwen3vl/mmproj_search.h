@@ -9,6 +9,9 @@
 
 namespace qwen3vl {
 
+// The *.gguf files in `folder` whose names do not say mmproj, in the order of their names.
+std::vector<std::string> TextGgufs(const std::string& folder);
+
 // The *mmproj*.gguf file beside `text` that fits its width and whose name has most in common with it; of
 // several number types F16, then BF16, then F32. Empty when none fits. Throws Error(kInvalidArgument) naming
 // --mmproj when two equally good ones differ in more than the number type.

@@ -5,12 +5,23 @@
 
 #include "hw/cpu_info.h"
 #include "qwen3vl/error.h"
+#include "qwen3vl/mmproj_search.h"
 
 namespace qwen3vl {
 
+std::string ModelAt(const std::string& path) {
+  std::error_code problem;
+  if (!std::filesystem::is_directory(path, problem) ||
+      std::filesystem::exists(path + "/config.json", problem))
+    return path;
+  const std::vector<std::string> files = TextGgufs(path);
+  return files.size() == 1 ? files.front() : path;
+}
+
 namespace {
 
-ModelFiles LoadAnyKind(const std::string& path, const LoadModelFilesOptions& options) {
+ModelFiles LoadAnyKind(const std::string& given, const LoadModelFilesOptions& options) {
+  const std::string path = ModelAt(given);
   const auto status = std::filesystem::status(path);
   if (!std::filesystem::exists(status))
     throw Error(ErrorCode::kNotFound,

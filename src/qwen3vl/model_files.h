@@ -12,6 +12,10 @@ namespace qwen3vl {
 ModelFiles LoadHfFolder(const std::string& folder, const LoadModelFilesOptions& options);
 ModelFiles LoadGgufModel(const std::string& path, const LoadModelFilesOptions& options);
 
+// The GGUF file that a folder without a config.json stands for when it holds one text model and no more, else
+// `path` itself.
+std::string ModelAt(const std::string& path);
+
 // Lists the tensors of `table` in `files` (those of a type that no weight can have give a warning instead).
 void ListTensors(const TensorTable& table, ModelFiles& files);
 // One warning for all tensors that were never asked for.

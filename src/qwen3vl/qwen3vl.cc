@@ -10,6 +10,7 @@
 #include "hw/cpu_info.h"
 #include "qwen3vl/image.h"
 #include "qwen3vl/model.h"
+#include "qwen3vl/model_files.h"
 #include "qwen3vl/sampler.h"
 
 namespace qwen3vl {
@@ -22,6 +23,12 @@ Picture DecodePicture(std::span<const uint8_t> file, const std::string& name, co
   return DecodeImage(file, name, options);
 }
 
+namespace {
+
+std::string SizeText(const Picture& p) { return std::to_string(p.width) + "x" + std::to_string(p.height); }
+
+}  // namespace
+
 Clip LoadClip(const std::vector<std::string>& frame_files, const ClipOptions& options) {
   const PreprocessConfig sampling;
   std::vector<size_t> take(frame_files.size());
@@ -31,6 +38,11 @@ Clip LoadClip(const std::vector<std::string>& frame_files, const ClipOptions& op
   Clip clip;
   for (size_t index : take) {
     clip.frames.push_back(LoadImage(frame_files[index], options.picture));
+    const Picture &frame = clip.frames.back(), &first = clip.frames.front();
+    if (frame.width != first.width || frame.height != first.height)
+      throw Error(ErrorCode::kUnsupported, frame_files[index] + ": " + SizeText(frame) + ", but " +
+                                               frame_files[take.front()] + " is " + SizeText(first) +
+                                               ": all frames must have one size");
     clip.seconds.push_back(static_cast<double>(index) / (options.fps > 0 ? options.fps : kUnknownFps));
   }
   return clip;
@@ -84,6 +96,7 @@ ModelInfo MakeModelInfo(const ModelFiles& files) {
   if (const auto& v = files.config.vision) {
     info.vision_layers = v->n_layers;
     info.pixels_per_token = v->patch_size * v->patch_size * v->merge_size * v->merge_size;
+    info.max_image_tokens = files.config.preprocess.image_max_pixels / info.pixels_per_token;
   }
   return info;
 }
@@ -138,7 +151,8 @@ struct TextCodec::Impl {
   Tokenizer tokenizer;
 };
 
-TextCodec TextCodec::Load(const std::string& path) {
+TextCodec TextCodec::Load(const std::string& given) {
+  const std::string path = ModelAt(given);
   TokenizerSource source;
   if (std::filesystem::is_directory(path)) {
     source.folder = path;

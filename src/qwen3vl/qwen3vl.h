@@ -120,6 +120,7 @@ struct ModelInfo {
   bool has_tokenizer = false;
   bool thinking = false;           // replies begin inside the reasoning
   size_t pixels_per_token = 1024;  // area of a picture that becomes one token
+  size_t max_image_tokens = 0;     // larger pictures are shrunk to this, unless a session says otherwise
 };
 
 struct SamplingOptions {
@@ -134,7 +135,7 @@ struct SamplingOptions {
 
 class QWEN3VL_API Model {
  public:
-  // A Hugging Face folder, or a GGUF file (any part of a split one). The weights stay mapped from the file.
+  // A Hugging Face folder, a GGUF file (any part of a split one), or a folder with one. Weights stay mapped.
   static Model Load(const std::string& path, const ModelOptions& options = {});
 
   ModelInfo info() const;
@@ -196,6 +197,7 @@ struct SessionOptions {
   bool check_finite = false;   // look for non-finite attention results and recompute them
   bool exact = false;          // quantised weights times float activations instead of 8-bit ones
   size_t min_image_tokens = 0, max_image_tokens = 0;  // 0: what the model's files say
+  bool ignore_memory = false;                         // start although the free memory looks too small
   bool verify = false;   // run every attention on the standard path too and keep the deviations
   bool profile = false;  // keep times per part
   LogFn log;
@@ -344,6 +346,7 @@ struct FileReport {
   std::vector<Tensor> tensors;
   std::vector<std::string> warnings;
   MemoryNeed memory;
+  size_t image_tokens = 0;                                  // of the largest picture
   std::vector<std::pair<std::string, std::string>> config;  // name, value
 };
 

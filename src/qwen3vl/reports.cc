@@ -102,6 +102,9 @@ FileReport InspectModel(const std::string& path, const InspectOptions& options) 
                             options.image_height);
   r.memory.gpu = EstimateGpuMemory(files.config, files.tensors, options.session, options.image_width,
                                    options.image_height);
+  if (const auto& v = files.config.vision; v && options.image_width && options.image_height)
+    r.image_tokens = PatchesOf(files.config, options.session, options.image_width, options.image_height) /
+                     (v->merge_size * v->merge_size);
   r.config = ConfigRows(files.config);
   return r;
 }

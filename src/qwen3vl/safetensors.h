@@ -95,8 +95,9 @@ class SafetensorsWriter {
   File Create(const std::string& path) const;
   void Write(std::FILE* file, const void* data, size_t size) const;
 
-  std::string path_, final_path_;  // target; whole file before the rename
-  File data_;                      // the tensors alone
+  std::string path_;                 // as given
+  std::string target_, final_path_;  // where it leads to; whole file before the rename
+  File data_;                        // the tensors alone
   size_t data_bytes_ = 0;
   std::vector<Entry> entries_;
   std::map<std::string, std::string> metadata_;

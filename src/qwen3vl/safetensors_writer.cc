@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <system_error>
 #include <vector>
 
@@ -14,14 +15,40 @@
 namespace qwen3vl {
 namespace {
 
+namespace fs = std::filesystem;
+
 std::string ErrnoText() { return std::generic_category().message(errno); }
+
+// What `path` leads to over links: a rename would otherwise replace the link. Refuses now, before hours of
+// work, what the finished file must not replace.
+std::string TargetOf(const std::string& path) {
+  const auto refuse = [&](const std::string& why) {
+    throw Error(ErrorCode::kNotFound, path + ": cannot be written: " + why);
+  };
+  constexpr size_t kMaxLinks = 40;
+  fs::path target = path;
+  std::error_code problem;
+  for (size_t i = 0; fs::is_symlink(target, problem); ++i) {
+    if (i == kMaxLinks) refuse("too many links");
+    target = target.parent_path() / fs::read_symlink(target, problem);
+    if (problem) refuse(problem.message());
+  }
+  const fs::file_status status = fs::status(target, problem);
+  if (!fs::exists(status)) return target.string();
+  if (fs::is_directory(status)) refuse("is a folder, want the name of a file");
+  if (!fs::is_regular_file(status)) refuse("is a device or pipe, want the name of a file");
+  if (access(target.c_str(), W_OK) != 0) refuse(ErrnoText());
+  return target.string();
+}
 
 }  // namespace
 
 // The process id keeps two writers of one target apart.
 SafetensorsWriter::SafetensorsWriter(std::string path)
-    : path_(std::move(path)), final_path_(path_ + ".part." + std::to_string(getpid())) {
-  const std::string data_path = path_ + ".data." + std::to_string(getpid());
+    : path_(std::move(path)),
+      target_(TargetOf(path_)),
+      final_path_(target_ + ".part." + std::to_string(getpid())) {
+  const std::string data_path = target_ + ".data." + std::to_string(getpid());
   data_ = Create(data_path);
   std::remove(data_path.c_str());  // the open file stays usable
 }
@@ -151,7 +178,7 @@ void SafetensorsWriter::Finish() {
   CopyTensors(out.get());
   if (std::fclose(out.release()) != 0)
     throw Error(ErrorCode::kOutOfMemory, path_ + ": writing failed: " + ErrnoText());
-  if (std::rename(final_path_.c_str(), path_.c_str()) != 0)
+  if (std::rename(final_path_.c_str(), target_.c_str()) != 0)
     throw Error(ErrorCode::kNotFound, path_ + ": cannot be replaced: " + ErrnoText());
 }
 

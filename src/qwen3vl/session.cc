@@ -16,6 +16,7 @@ namespace {
 
 // Refuses what cannot fit before anything is allocated, and says which option would make it fit.
 void CheckMemory(const Model::Impl& model, const SessionOptions& options) {
+  if (options.ignore_memory) return;
   const MemoryNeed need = EstimateMemory(model.files.config, 0, options, 0, 0);
   const size_t available = hw::ProbeCpu().memory_available_bytes;
   if (available == 0 || need.kv_cache + need.text_stage <= available) return;
@@ -23,7 +24,8 @@ void CheckMemory(const Model::Impl& model, const SessionOptions& options) {
   throw Error(ErrorCode::kOutOfMemory,
               "context of " + std::to_string(ContextOf(model.files.config, options)) + " tokens needs " +
                   mib(need.kv_cache) + " for keys and values and " + mib(need.text_stage) +
-                  " for a chunk, but " + mib(available) + " are free; lower --ctx, or use --kv-type q8_0");
+                  " for a chunk, but " + mib(available) +
+                  " are free; lower --ctx, or use --kv-type q8_0 (--force starts anyway)");
 }
 
 const Model::Impl& Checked(const Model& model, const SessionOptions& options) {

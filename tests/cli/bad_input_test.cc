@@ -40,11 +40,12 @@ void CopyModel(const TempDir& folder) {
 }
 
 TEST(BadModel, MissingIsExitCode3EverywhereInOneLine) {
+  const TempDir folder;
   for (const Words& words :
        {Words{"run", "-m", "no-such-model", "-p", "x"}, Words{"chat", "-m", "no-such-model"},
         Words{"inspect", "no-such-model"}, Words{"tokenize", "-m", "no-such-model", "x"},
         Words{"verify", "-m", "no-such-model"}, Words{"profile", "-m", "no-such-model", "-p", "x"},
-        Words{"trace", "-m", "no-such-model", "-p", "x", "--out", "/dev/null"}}) {
+        Words{"trace", "-m", "no-such-model", "-p", "x", "--out", folder.File("out")}}) {
     const Outcome o = RunCommand(words);
     EXPECT_EQ(o.exit_code, 3) << words[0] << o;
     EXPECT_EQ(CountLines(o.err), 1u) << words[0] << o;
@@ -134,9 +135,9 @@ TEST(BadPrompt, IdsOutOfRangeAndMalformedLists) {
     return Words{"trace", "-m", DataPath("models/tiny-b"), "--ids", folder.Write("ids.json", ids),
                  "--out", out};
   };
-  ExpectRefusal(trace("[1, 2, 5000]"), 1, "5000");
-  ExpectRefusal(trace("[1, -2]"), 1, "-2");
-  ExpectRefusal(trace("[]"), 1, "no tokens");
+  ExpectRefusal(trace("[1, 2, 5000]"), 3, "ids.json: token id 5000 at index 2");
+  ExpectRefusal(trace("[1, -2]"), 3, "-2");
+  ExpectRefusal(trace("[]"), 3, "no tokens");
   ExpectRefusal(trace("[1, \"a\"]"), 3, "ids.json");
   ExpectRefusal(trace("[1, 2"), 3, "ids.json");
   ExpectRefusal(trace("[99999999999]"), 3, "ids.json");
@@ -179,6 +180,10 @@ TEST(BadOptions, ThatOnlyTheModelCanJudgeAreExitCode2) {
   ExpectRefusal({"run", "-m", TinyModel(), "-p", "x", "--attention-layers", "7=tiled"}, 2, "layers 0 to 1");
   ExpectRefusal({"run", "-m", TinyModel(), "-p", "x", "--min-image-tokens", "9", "--max-image-tokens", "8"},
                 2, "image tokens");
+  ExpectRefusal({"run", "-m", TinyModel(), "-p", "x", "--image", TinyPicture(), "--min-image-tokens", "9",
+                 "--max-image-tokens", "8"},
+                2, "image tokens");
+  ExpectRefusal({"bench", "model", "-m", TinyModel(), "--depths", "0,1000000", "--no-peaks"}, 2, "1000");
 }
 
 TEST(Memory, ARunThatCannotFitNamesTheOptionThatHelps) {
@@ -188,14 +193,18 @@ TEST(Memory, ARunThatCannotFitNamesTheOptionThatHelps) {
   nlohmann::json config = nlohmann::json::parse(ReadFile(folder.path() / "config.json"));
   config["text_config"]["max_position_embeddings"] = 1'000'000'000;
   folder.Write("config.json", config.dump());
-  ExpectRefusal({"run", "-m", folder.path().string(), "-p", "x", "--ctx", "1000000000"}, 1, "use --ctx ");
+  Words words = {"run", "-m", folder.path().string(), "-p", "x", "--ctx", "1000000000"};
+  ExpectRefusal(words, 1, "use --ctx ");
+  words.insert(words.end(), {"--force", "-n", "1"});
+  EXPECT_THAT(RunCommand(words).err, testing::Not(HasSubstr("are free")));  // it is tried, however it ends
 }
 
 TEST(Output, ThatCannotBeWrittenIsReported) {
   const TempDir folder;
   const std::string out = folder.File("missing-folder/out.safetensors");
   ExpectRefusal({"trace", "-m", TinyModel(), "-p", "x", "--out", out}, 3, "missing-folder");
-  ExpectRefusal({"trace", "-m", TinyModel(), "-p", "x", "--out", folder.path().string()}, 3, "cannot be");
+  // Before the model is looked for.
+  ExpectRefusal({"trace", "-m", "no-such-model", "-p", "x", "--out", folder.path().string()}, 3, "a folder");
 }
 
 }  // namespace

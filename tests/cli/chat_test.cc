@@ -54,7 +54,7 @@ TEST(Chat, ClearForgets) {
 TEST(Chat, BadCommandsAreReportedAndTheTalkGoesOn) {
   const Outcome o = RunCommand({"chat", "-m", TinyModel(), "-n", "4"},
                                "/fly\n/image\n/image no-such-picture.png\n/help\nHello\n");
-  EXPECT_EQ(o.exit_code, 0) << o;
+  EXPECT_EQ(o.exit_code, 1) << o;  // a script's turns failed
   EXPECT_THAT(o.err, HasSubstr("/fly"));
   EXPECT_THAT(o.err, HasSubstr("no-such-picture.png"));
   EXPECT_THAT(o.err, HasSubstr("/clear"));
@@ -71,11 +71,11 @@ TEST(Chat, PromptOverTheContextIsReportedAndTheTalkGoesOn) {
   words.insert(words.end(), {"--ctx", "48"});
   std::string text;
   for (int i = 0; i < 200; ++i) text += "word ";
-  const Outcome o = RunCommand(words, text + "\nHi\n");
-  EXPECT_EQ(o.exit_code, 0) << o;
+  const Outcome o = RunCommand(words, text + "\nHi\n/quit\n");
+  EXPECT_EQ(o.exit_code, 1) << o;
   const std::vector<nlohmann::json> turns = OutJsonLines(o);
   ASSERT_EQ(turns.size(), 2u) << o;
-  EXPECT_THAT(turns[0]["error"].get<std::string>(), HasSubstr("--ctx"));
+  EXPECT_THAT(turns[0]["error"].get<std::string>(), testing::AllOf(HasSubstr("--ctx"), HasSubstr("/clear")));
   EXPECT_TRUE(turns[1].contains("text"));
 }
 

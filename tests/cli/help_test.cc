@@ -2,6 +2,9 @@
 // --help teaches, and bad usage is one line with a hint and exit code 2.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <cstdlib>
 
 #include "process.h"
 
@@ -55,8 +58,8 @@ TEST(Help, OfEverySubcommandNamesItsOptionsAndShowsExamples) {
 TEST(Help, OfTheCommandListsSubcommandsAndExitCodes) {
   const Outcome o = RunCommand({"--help"});
   EXPECT_EQ(o.exit_code, 0) << o;
-  for (const char* word :
-       {"run", "chat", "probe", "inspect", "tokenize", "verify", "profile", "trace", "bench", "Exit codes"})
+  for (const char* word : {"run", "chat", "probe", "inspect", "tokenize", "verify", "profile", "trace",
+                           "bench", "Exit codes", "QWEN3VL_ISA", "QWEN3VL_FAULT"})
     EXPECT_THAT(o.out, HasSubstr(word));
   EXPECT_EQ(RunCommand({"--version"}).exit_code, 0);
 }
@@ -89,6 +92,16 @@ TEST(BadUsage, IsOneLineWithTheOptionAndAHint) {
       {{"run", "-m", "x", "-p", "y", "--temp", "hot"}, "hot"},
       {{"run", "-m", "x", "-p", "y", "--temp", "nan"}, "nan"},
       {{"run", "-m", "x", "-p", "y", "--top-p", "1.5"}, "1.5"},
+      {{"run", "-m", "x", "-p", "y", "--top-p", "0"}, "a number above 0, at most 1"},
+      {{"run", "-m", "x", "-p", "y", "--repeat-penalty", "0"}, "want a number above 0;"},
+      {{"run", "-m", "x", "-p", "y", "--repeat-penalty", "-1"}, "want a number above 0;"},
+      {{"run", "-m", "x", "-p", "y", "--fps", "0"}, "from 0.001 to 10000"},
+      {{"run", "-m", "", "-p", "y"}, "--model"},
+      {{"chat", "-m", ""}, "--model"},
+      {{"tokenize", "-m", "", "y"}, "--model"},
+      {{"run", "-m", "x", "-p", "y", "-p", "z"}, "more than once"},
+      {{"run", "-m", "x", "-m", "y", "-p", "z"}, "more than once"},
+      {{"inspect", "x", "-m", "y"}, "one of them"},
       {{"run", "-m", "x", "-p", "y", "--alpha", "black"}, "black"},
       {{"run", "-m", "x", "-p", "y", "--threads", "0"}, "--threads"},
       {{"run", "-m", "x", "-p", "y", "--image"}, "--image"},
@@ -107,6 +120,25 @@ TEST(BadUsage, IsOneLineWithTheOptionAndAHint) {
     EXPECT_THAT(o.err, HasSubstr(c.mention)) << shown;
     EXPECT_THAT(o.err, HasSubstr("--help")) << shown;
   }
+}
+
+TEST(Usage, OfAnOptionGivenTwiceTheLastCounts) {
+  const Outcome o = RunCommand({"run", "-m", TinyModel(), "-p", "x", "-n", "9", "--threads", "1", "--threads",
+                                "2", "-n", "1", "--json", "--ignore-eos"});
+  ASSERT_EQ(o.exit_code, 0) << o;
+  EXPECT_EQ(OutJson(o)["threads"], 2);
+  EXPECT_EQ(OutJson(o)["ids"].size(), 1u);
+}
+
+TEST(Help, OfBenchShowsBench) {
+  const Outcome o = RunCommand({"bench", "--help"});
+  EXPECT_EQ(o.exit_code, 0) << o;
+  EXPECT_THAT(o.out, testing::AllOf(HasSubstr("bench tune"), testing::Not(HasSubstr("qwen3vl chat"))));
+}
+
+TEST(Help, ThatCannotBeWrittenIsAnError) {
+  const int status = std::system("'" QWEN3VL_COMMAND "' --help > /dev/full 2> /dev/null");
+  EXPECT_EQ(WEXITSTATUS(status), 1);
 }
 
 TEST(BadUsage, UnknownInstructionSetNamesTheKnownOnes) {

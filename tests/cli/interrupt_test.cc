@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <csignal>
 #include <filesystem>
 
 #include "process.h"
@@ -98,6 +99,15 @@ TEST(Interrupt, StopsTheAnswerOfAChatAndNotTheChat) {
   EXPECT_EQ(o.exit_code, 0) << o;
   ASSERT_EQ(OutJsonLines(o).size(), 1u) << o;
   EXPECT_EQ(OutJsonLines(o)[0]["finish"], "cancelled");
+}
+
+TEST(Interrupt, IsIgnoredWhereTheParentIgnoresIt) {
+  signal(SIGINT, SIG_IGN);  // as a shell does for a job in the background
+  Process process({"run", "-m", TinyModel(), "-p", "Hello", "-n", "300", "--ignore-eos"});
+  signal(SIGINT, SIG_DFL);
+  ASSERT_TRUE(process.WaitForErr("attention:"));
+  process.Interrupt();
+  EXPECT_EQ(process.Finish().exit_code, 0);
 }
 
 TEST(Interrupt, TwiceAtTheChatPromptLeaves) {

@@ -74,6 +74,22 @@ TEST(Inspect, TextFormNamesWhatMatters) {
     EXPECT_THAT(o.out, HasSubstr(word));
 }
 
+TEST(Inspect, SaysContextAndTokensOfThePictureAndWhatDoesNotFit) {
+  const auto inspect = [](std::vector<std::string> options) {
+    options.insert(options.begin(), {"inspect", TinyModel()});
+    const Outcome o = RunCommand(options);
+    EXPECT_EQ(o.exit_code, 0) << o;
+    return o.out;
+  };
+  EXPECT_THAT(inspect({"--max-image-tokens", "4096"}),
+              testing::AllOf(HasSubstr("keys and values, 8192 tokens"),
+                             HasSubstr("picture of 1024x1024, 1024 tokens")));
+  // Shrunk to half the context, as run shrinks it.
+  EXPECT_THAT(inspect({"--ctx", "72"}), HasSubstr("picture of 1024x1024, 36 tokens"));
+  EXPECT_THAT(inspect({"--image-size", "4032x3024", "--max-image-tokens", "16384"}),
+              HasSubstr("11844 tokens: more than the context holds"));
+}
+
 TEST(Inspect, ContextBeyondTheModelIsBadUsage) {
   const Outcome o = RunCommand({"inspect", DataPath("models/tiny-b"), "--ctx", "100000000"});
   EXPECT_EQ(o.exit_code, 2) << o;

@@ -188,6 +188,28 @@ TEST(RunList, TheDemoModelAnswersABatchOfPicturesAndBoxes) {
   EXPECT_EQ(lines[2]["text"], "second");
 }
 
+TEST(RunList, LinesOfStdinAreAnsweredAsTheyCome) {
+  Process process({"run", "-m", TinyModel(), "-n", "2", "--input", "-"});
+  process.Write("{\"prompt\": \"a\"}\n");
+  ASSERT_TRUE(process.WaitForOut("\n"));  // while stdin is still open
+  process.Write("\n{\"prompt\": \"b\"}");
+  const Outcome o = process.Finish();
+  EXPECT_EQ(o.exit_code, 0) << o;
+  const std::vector<nlohmann::json> lines = OutJsonLines(o);
+  ASSERT_EQ(lines.size(), 2u) << o;
+  EXPECT_EQ(lines[1]["line"], 3);
+}
+
+TEST(RunList, PicturesAreDescribedAndCountInTheMemory) {
+  const std::string line = nlohmann::json{{"prompt", "x"}, {"images", {TinyPicture()}}}.dump() + "\n";
+  const Outcome o = RunCommand({"run", "-m", TinyModel(), "-n", "2", "--input", "-"}, line);
+  ASSERT_EQ(o.exit_code, 0) << o;
+  const nlohmann::json once = OutJson(RunCommand(Question({"--image", TinyPicture(), "-p", "x", "--json"})));
+  EXPECT_EQ(OutJsonLines(o).at(0)["pictures"], once["pictures"]);
+  EXPECT_THAT(o.err, HasSubstr("line 1: " + TinyPicture() + ": 333x250, resized to"));
+  EXPECT_THAT(o.err, testing::Not(HasSubstr("pictures 0 B")));
+}
+
 TEST(RunList, AllGoodEndsWithZero) {
   const Outcome o = RunCommand({"run", "-m", TinyModel(), "-n", "2", "--input", "-"},
                                "{\"prompt\": \"a\"}\n{\"prompt\": \"b\"}\n");

@@ -59,6 +59,17 @@ TEST(Tokenize, DecodesIdsFromTheCommandLine) {
   EXPECT_EQ(o.out, "Hello\n");
 }
 
+TEST(Tokenize, RefusesIdsThatNameNoToken) {
+  for (const char* ids : {"999999", "9 -1"}) {
+    const Outcome typed = RunCommand({"tokenize", "-m", TinyModel(), "--decode", ids});
+    EXPECT_EQ(typed.exit_code, 2) << typed;
+    EXPECT_EQ(typed.out, "");
+  }
+  const Outcome piped = RunCommand({"tokenize", "-m", TinyModel(), "--decode"}, "[9, 999999]");
+  EXPECT_EQ(piped.exit_code, 3) << piped;
+  EXPECT_THAT(piped.err, testing::HasSubstr("token id 999999 at index 1"));
+}
+
 TEST(Tokenize, RefusesWordsWhereIdsBelong) {
   const Outcome typed = RunCommand({"tokenize", "-m", TinyModel(), "--decode", "1 two 3"});
   EXPECT_EQ(typed.exit_code, 2) << typed;

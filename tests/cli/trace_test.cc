@@ -197,6 +197,19 @@ TEST(Trace, OfATextUsesTheChatTemplate) {
   EXPECT_EQ(file["greedy_tokens"].Ints(), run["ids"].get<std::vector<int32_t>>());
 }
 
+TEST(Trace, TheLastNewTokenNeedsNoRoomInTheContext) {
+  const TempDir folder;
+  const std::string out = folder.File("t.safetensors"), ids = folder.Write("ids.json", "[1, 2, 3]");
+  const auto trace = [&](const char* context) {
+    return RunCommand({"trace", "-m", DataPath("models/tiny-b"), "--ids", ids, "--generate", "4", "--ctx",
+                       context, "--only", "greedy_tokens", "--out", out});
+  };
+  EXPECT_EQ(trace("5").exit_code, 1);
+  const Outcome o = trace("6");
+  ASSERT_EQ(o.exit_code, 0) << o;
+  EXPECT_EQ(GoldenFile::FromPath(out)["greedy_tokens"].size(), 4u);
+}
+
 TEST(Trace, ThatCannotFinishLeavesNothing) {
   const TempDir folder;
   Words words = TraceArguments(FirstCase(), folder, folder.File("out/t.safetensors"));
@@ -205,7 +218,7 @@ TEST(Trace, ThatCannotFinishLeavesNothing) {
   words.insert(words.end(), {"--ctx", std::to_string(FirstCase().json["input_ids"].size() + 1)});
   const Outcome o = RunCommand(words);
   EXPECT_EQ(o.exit_code, 1) << o;
-  EXPECT_THAT(o.err, HasSubstr("--ctx"));
+  EXPECT_THAT(o.err, testing::AllOf(HasSubstr("need a context of"), HasSubstr("--ctx")));
   for (const auto& entry : std::filesystem::directory_iterator(folder.path()))
     EXPECT_EQ(entry.path().filename(), "ids.json");
 }

@@ -242,6 +242,14 @@ TEST_F(MmprojSearch, TheOnlyFittingOneIsTaken) {
   EXPECT_TRUE(LoadModelFiles(Copy("tiny-moe-bf16.gguf", "a.gguf")).config.vision.has_value());
 }
 
+TEST_F(MmprojSearch, AFolderWithOneTextModelStandsForIt) {
+  Copy("mmproj-tiny-moe-q8_0.gguf", "a-mmproj.gguf");
+  Copy("tiny-moe-bf16.gguf", "b.gguf");
+  EXPECT_TRUE(LoadModelFiles(dir_.path().string()).config.vision.has_value());
+  Copy("tiny-moe-bf16.gguf", "c.gguf");
+  EXPECT_ERROR(ErrorCode::kNotFound, "like " + dir_.File("b.gguf"), LoadModelFiles(dir_.path().string()));
+}
+
 TEST_F(MmprojSearch, TheNearestNameWins) {
   Copy("mmproj-tiny-moe-f16.gguf", "mmproj-model-instruct-f16.gguf");
   Copy("mmproj-tiny-moe-q8_0.gguf", "mmproj-model-thinking-q8_0.gguf");

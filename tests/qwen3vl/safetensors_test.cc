@@ -3,6 +3,8 @@
 #include "qwen3vl/safetensors.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
@@ -165,6 +167,38 @@ TEST_F(SafetensorsTest, WriterRefusesContradictions) {
   writer.Add("a", {2}, two);
   EXPECT_ERROR(ErrorCode::kInvalidArgument, "added twice", writer.Add("a", {2}, two));
   EXPECT_ERROR(ErrorCode::kNotFound, "cannot be written", SafetensorsWriter(dir_.File("no/such/folder.st")));
+}
+
+TEST_F(SafetensorsTest, WriterFollowsLinks) {
+  const std::string link = dir_.File("link.safetensors"), old = dir_.Write("folder/old.safetensors", "old"),
+                    chain = dir_.File("chain.safetensors"), next = dir_.File("folder/new.safetensors");
+  std::filesystem::create_symlink("folder/old.safetensors", link);
+  std::filesystem::create_symlink(next, dir_.File("folder/dangling"));
+  std::filesystem::create_symlink("folder/dangling", chain);
+  for (const std::string& path : {link, chain}) {
+    SafetensorsWriter writer(path);
+    writer.Add("f", {1}, std::vector<float>{1});
+    writer.Finish();
+    EXPECT_TRUE(std::filesystem::is_symlink(path));
+  }
+  for (const std::string& path : {old, next}) EXPECT_EQ(SafetensorsFile::Open(path).tensors().size(), 1u);
+}
+
+TEST_F(SafetensorsTest, WriterRefusesAtOnceWhatItMustNotReplace) {
+  const std::string pipe = dir_.File("pipe"), folder = dir_.path().string(), loop = dir_.File("loop");
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  std::filesystem::create_symlink("loop", loop);
+  EXPECT_ERROR(ErrorCode::kNotFound, "pipe: cannot be written: is a device or pipe", SafetensorsWriter{pipe});
+  EXPECT_ERROR(ErrorCode::kNotFound, "cannot be written: is a folder", SafetensorsWriter{folder});
+  EXPECT_ERROR(ErrorCode::kNotFound, "too many links", SafetensorsWriter{loop});
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe));
+}
+
+TEST_F(SafetensorsTest, WriterRefusesAFileWithoutWritePermission) {
+  if (geteuid() == 0) GTEST_SKIP() << "root may write everything";
+  const std::string path = dir_.Write("out.safetensors", "old");
+  std::filesystem::permissions(path, std::filesystem::perms::owner_read);
+  EXPECT_ERROR(ErrorCode::kNotFound, "cannot be written", SafetensorsWriter{path});
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "qwen3vl/bench/model.h"
 #include "qwen3vl/cli/bench_options.h"
+#include "qwen3vl/cli/failure.h"
 #include "qwen3vl/cli/options.h"
 
 namespace qwen3vl::cli {
@@ -26,16 +27,21 @@ ExitCode RunWholeModel(const CommonOptions& common, BenchOptions& bench, Options
                        const Measure& measure) {
   options.model = common.model;
   options.mmproj = common.mmproj;
+  // A first look without the options tells a bad file from bad usage.
+  ReadingFiles([&] { InspectModel(common.model, {.mmproj = common.mmproj, .session = {}}); });
   if (common.session.use_tuning)
-    bench.default_threads = [&] {
-      return ReadingFiles([&] { return bench::ThreadsOfModel(common.model, common.mmproj); });
-    };
+    bench.default_threads = [&] { return bench::ThreadsOfModel(common.model, common.mmproj); };
   return RunBench(bench, console,
                   [&](const std::string& isa, const bench::MeasureOptions& how, bench::PeakMeter* peaks,
                       const Sink& sink) {
                     options.session = SessionFor(common, bench, console);
                     options.command_tail = CommandTail(common, bench, isa);
-                    ReadingFiles([&] { measure(options, how, peaks, sink); });
+                    try {
+                      measure(options, how, peaks, sink);
+                    } catch (const Error& e) {
+                      if (e.code() != ErrorCode::kInvalidArgument) throw;
+                      throw Failure(kBadUsage, e.what());  // a length or a size that the model cannot take
+                    }
                   });
 }
 

@@ -2,6 +2,8 @@
 // `qwen3vl chat`: turns in a terminal, or from a pipe.
 #include <unistd.h>
 
+#include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -10,6 +12,7 @@
 #include "qwen3vl/cli/engine.h"
 #include "qwen3vl/cli/input.h"
 #include "qwen3vl/cli/interrupt.h"
+#include "qwen3vl/cli/text_format.h"
 
 namespace qwen3vl::cli {
 namespace {
@@ -21,8 +24,9 @@ Every line is a turn; a line that ends in \ goes on in the next one. Lines that 
   /image FILE   a picture for the next question    /clear   forget the conversation
   /video DIR    a clip for the next question       /help    list these
   /quit         leave (as Ctrl-D does)
-Ctrl-C stops the answer, not the program. What a turn shares with the one before, pictures included, is not computed
-again.
+Ctrl-C stops the answer, not the program; a question without any answer yet is dropped. What a turn shares with the one
+before, pictures included, is not computed again. Where --max-image-tokens is not given, a picture gets at most a
+quarter of the context. Without a terminal on stdin the exit code is 1 when a turn failed.
 
 Examples:
   qwen3vl chat -m Qwen3VL-4B-Instruct-Q4_K_M.gguf
@@ -57,6 +61,18 @@ Message AssistantTurn(const std::string& text) {
   return message;
 }
 
+// What is meant by the rest of a line: the file of just that name, else without the spaces and quotes that
+// terminals put around a file dropped on them, and with ~/ as a shell reads it.
+std::string FileName(const std::string& text) {
+  std::error_code problem;
+  if (std::filesystem::exists(text, problem)) return text;
+  std::string name = text.substr(0, text.find_last_not_of(" \t") + 1);
+  const bool quoted = name.size() > 1 && (name[0] == '\'' || name[0] == '"') && name.back() == name[0];
+  if (quoted) name = name.substr(1, name.size() - 2);
+  const char* home = std::getenv("HOME");
+  return home && name.starts_with("~/") ? home + name.substr(1) : name;
+}
+
 class Conversation {
  public:
   Conversation(const ChatState& state, Engine& engine, Console& console)
@@ -78,6 +94,9 @@ class Conversation {
     return true;
   }
 
+  // Whether any turn or command failed.
+  bool failed() const { return failed_; }
+
  private:
   void Clear() {
     messages_.clear();
@@ -97,7 +116,7 @@ class Conversation {
     } else if (name == "/help") {
       console_.Note(kHelp);
     } else if ((name == "/image" || name == "/video") && !value.empty()) {
-      Attach({name == "/video", value});
+      Attach({name == "/video", FileName(value)});
     } else {
       Complain(name == "/image" || name == "/video" ? name + ": want a file name after it"
                                                     : name + ": unknown; " + kHelp);
@@ -110,7 +129,14 @@ class Conversation {
       return Complain(argument.value + ": a text-only model cannot take pictures");
     try {
       Medium medium = LoadMedium(argument, state_.media);
-      console_.Note(DescribeMedium(medium, engine_.session));
+      const std::string description = DescribeMedium(medium, engine_);
+      size_t tokens = PlanOf(medium, engine_.session).tokens;
+      for (const Medium& m : pending_) tokens += PlanOf(m, engine_.session).tokens;
+      if (tokens >= engine_.session.context())
+        return Complain(description + ": not taken, the context of " +
+                        Plural(engine_.session.context(), "token") +
+                        " has no room for it; start with --ctx or --max-image-tokens");
+      console_.Note(description);
       pending_.push_back(std::move(medium));
     } catch (const std::exception& e) {
       Complain(e.what());
@@ -128,15 +154,30 @@ class Conversation {
         console_.Out("\n");
       }
       if (state_.common.verbose || reply.finish != FinishReason::kStop) console_.Note(Statistics(reply));
-      messages_.push_back(AssistantTurn(reply.text));
-      pending_.clear();
-    } catch (const Error& e) {  // the pictures stay for the next try
-      messages_.pop_back();
-      Complain(e.what());
+      if (reply.finish == FinishReason::kCancelled && reply.ids.empty()) {
+        DropTurn();
+      } else {
+        messages_.push_back(AssistantTurn(reply.text));
+        pending_.clear();
+      }
+    } catch (const Error& e) {
+      const bool too_long = e.code() == ErrorCode::kInvalidArgument;
+      Complain(e.what() + std::string(too_long ? "; /clear makes room" : ""));
+      DropTurn();
     }
   }
 
+  // Forgets the question and its pictures: kept, they would make the next one fail or wait too.
+  void DropTurn() {
+    messages_.pop_back();
+    std::string dropped = "dropped: the question";
+    for (const Medium& m : pending_) dropped += ", " + m.name;
+    pending_.clear();
+    console_.Note(dropped);
+  }
+
   void Complain(const std::string& why) {
+    failed_ = true;
     console_.Note(why);
     if (state_.common.json) console_.OutJson({{"error", why}}, /*indented=*/false);
   }
@@ -147,6 +188,7 @@ class Conversation {
   GenerateOptions options_;
   std::vector<Message> messages_;
   std::vector<Medium> pending_;  // for the next question
+  bool failed_ = false;
 };
 
 void ShowPrompt(bool terminal, const char* text) {
@@ -155,8 +197,12 @@ void ShowPrompt(bool terminal, const char* text) {
   std::fflush(stderr);
 }
 
+constexpr size_t kTerminalLineBytes = 4095;  // Linux drops the rest of a longer one without a word
+
 ExitCode Talk(Conversation& conversation, Console& console) {
   const bool terminal = isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
+  // Nobody reads the complaints of a script: its exit code has to tell.
+  const auto end = [&] { return conversation.failed() && !isatty(STDIN_FILENO) ? kRuntimeError : kDone; };
   LineReader reader;
   std::string turn, line;
   bool warned = false;  // one Ctrl-C at an empty prompt says how to leave, the next one leaves
@@ -174,6 +220,12 @@ ExitCode Talk(Conversation& conversation, Console& console) {
       continue;
     }
     warned = false;
+    if (isatty(STDIN_FILENO) && line.size() >= kTerminalLineBytes) {
+      console.Note("not asked: a terminal cuts lines at " + std::to_string(kTerminalLineBytes) +
+                   " bytes; end shorter ones with \\, or give long texts from a pipe");
+      turn.clear();
+      continue;
+    }
     turn += line;
     if (turn.ends_with('\\')) {
       turn.back() = '\n';
@@ -182,11 +234,11 @@ ExitCode Talk(Conversation& conversation, Console& console) {
     const bool go_on = conversation.Take(turn);
     turn.clear();
     ForgetInterrupt();
-    if (!go_on) return kDone;
+    if (!go_on) return end();
   }
   if (!turn.empty()) conversation.Take(turn);
   ShowPrompt(terminal, "\n");
-  return kDone;
+  return end();
 }
 
 ExitCode Chat(ChatState& state, Console& console) {
@@ -205,6 +257,7 @@ ExitCode Chat(ChatState& state, Console& console) {
 
 Command AddChat(CLI::App& root) {
   const auto state = std::make_shared<ChatState>();
+  state->common.pictures_to_fit = 2;  // a conversation seldom stays with one
   CLI::App* app = root.add_subcommand("chat", "Talks with the model, turn by turn");
   AddModelOptions(*app, state->common, /*model_required=*/false);
   app->add_option("--system", state->system, "system message before the first turn")->type_name("TEXT");

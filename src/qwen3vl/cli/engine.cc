@@ -6,13 +6,12 @@
 #include <utility>
 
 #include "qwen3vl/cli/failure.h"
+#include "qwen3vl/cli/fit_pictures.h"
 #include "qwen3vl/cli/interrupt.h"
 #include "qwen3vl/cli/text_format.h"
 
 namespace qwen3vl::cli {
 namespace {
-
-constexpr size_t kDefaultContext = 8192;
 
 std::string DescribeModel(const ModelInfo& m) {
   return m.name + ": " + std::to_string(m.n_layers) + " layers, " + std::to_string(m.n_heads) + "/" +
@@ -34,36 +33,39 @@ std::string DescribeGpuNeed(const MemoryNeed& need, const SessionOptions& sessio
          FormatBytes(need.gpu) + " on a GPU";
 }
 
-// Before anything is loaded: what the files say, and whether it fits.
-void CheckBeforeLoading(const CommonOptions& options, const std::vector<Medium>& media, Console& console) {
-  const size_t side = LargestSide(media);
-  const auto inspect = [&](const SessionOptions& session) {
-    return InspectModel(
-        options.model,
-        {.mmproj = options.mmproj, .session = session, .image_width = side, .image_height = side});
-  };
-  SessionOptions session = options.session;
-  session.context = 0;  // the files come first: a context they cannot take is found below
-  const FileReport files = ReadingFiles([&] { return inspect(session); });
-  if (!media.empty() && files.info.vision_layers == 0)
+// What the files say, whatever the options.
+ModelInfo LookAtFiles(const CommonOptions& options, const std::vector<Medium>& media) {
+  const ModelInfo info = ReadingFiles(
+      [&] { return InspectModel(options.model, {.mmproj = options.mmproj, .session = {}}).info; });
+  if (!media.empty() && info.vision_layers == 0)
     throw Failure(kBadFile, options.model + ": a text-only model cannot take '" + media.front().name +
                                 "'; for a GGUF file name its vision file with --mmproj");
-  const MemoryNeed need = TakingOptions([&] { return inspect(options.session).memory; });
+  return info;
+}
+
+// Whether a run fits, before anything is loaded.
+void CheckMemory(const CommonOptions& options, const ModelInfo& info, const std::vector<Medium>& media,
+                 Console& console) {
+  constexpr size_t kUsualSide = 1024;  // of pictures that come later
+  const size_t side = media.empty() && options.pictures_to_fit ? kUsualSide : LargestSide(media);
+  const auto estimate = [&](const SessionOptions& session) {
+    return InspectModel(
+               options.model,
+               {.mmproj = options.mmproj, .session = session, .image_width = side, .image_height = side})
+        .memory;
+  };
+  const MemoryNeed need = TakingOptions([&] { return estimate(options.session); });
   const size_t available = ProbeMachine().memory_available_bytes;
-  console.Note("model: " + DescribeModel(files.info));
+  console.Note("model: " + DescribeModel(info));
   console.Note("memory: " + DescribeNeed(need) + ", " + FormatBytes(available) + " free" +
                DescribeGpuNeed(need, options.session));
-  if (available == 0 || need.total() <= available || options.force) return;
-  const MemoryQuestion question{
-      .session = options.session,
-      .context = options.session.context ? options.session.context
-                                         : std::min(kDefaultContext, files.info.max_seq_len),
-      .image_tokens = side * side / std::max<size_t>(files.info.pixels_per_token, 1),
-      .available_bytes = available};
-  throw Failure(kRuntimeError,
-                options.model + ": needs " + FormatBytes(need.total()) + " of memory, " +
-                    FormatBytes(available) + " are free; " +
-                    MemoryAdvice(question, [&](const SessionOptions& s) { return inspect(s).memory; }));
+  if (available == 0 || need.total() <= available || options.session.ignore_memory) return;
+  const MemoryQuestion question{.session = options.session,
+                                .context = ContextTokens(options.session, info),
+                                .image_tokens = side * side / std::max<size_t>(info.pixels_per_token, 1),
+                                .available_bytes = available};
+  throw Failure(kRuntimeError, options.model + ": needs " + FormatBytes(need.total()) + " of memory, " +
+                                   FormatBytes(available) + " are free; " + MemoryAdvice(question, estimate));
 }
 
 void Announce(const CommonOptions& options, const Session& session, Console& console) {
@@ -80,26 +82,35 @@ void SelectIsa(const CommonOptions& options) {
   if (!options.isa.empty()) TakingOptions([&] { SelectInstructionSet(options.isa); });
 }
 
-std::string DescribeMedium(const Medium& medium, const Session& session) {
-  const auto size = [](const auto& p) { return std::to_string(p.width) + "x" + std::to_string(p.height); };
-  const bool clip = medium.part.clip != nullptr;
-  const PicturePlan plan = ReadingFiles([&] {
+PicturePlan PlanOf(const Medium& medium, const Session& session) {
+  return ReadingFiles([&] {
     try {
-      return clip ? session.Plan(*medium.part.clip) : session.Plan(*medium.part.picture);
+      return medium.part.clip ? session.Plan(*medium.part.clip) : session.Plan(*medium.part.picture);
     } catch (const Error& e) {
       throw Error(e.code(), medium.name + ": " + e.what());
     }
   });
-  return medium.name + ": " +
-         (clip ? Plural(medium.part.clip->frames.size(), "frame") + " of " +
-                     size(medium.part.clip->frames.front())
-               : size(*medium.part.picture)) +
-         ", resized to " + size(plan) + ", " + Plural(plan.tokens, "token");
 }
 
-Engine StartEngine(const CommonOptions& options, const std::vector<Medium>& media, Console& console) {
-  SelectIsa(options);
-  CheckBeforeLoading(options, media, console);
+std::string DescribeMedium(const Medium& medium, const Engine& engine) {
+  const auto size = [](const auto& p) { return std::to_string(p.width) + "x" + std::to_string(p.height); };
+  const bool clip = medium.part.clip != nullptr;
+  const Picture& picture = clip ? medium.part.clip->frames.front() : *medium.part.picture;
+  const PicturePlan plan = PlanOf(medium, engine.session);
+  const bool fitted =
+      !clip && engine.fitted_image_tokens &&
+      picture.width * picture.height / engine.model.info().pixels_per_token > engine.fitted_image_tokens;
+  return medium.name + ": " + (clip ? Plural(medium.part.clip->frames.size(), "frame") + " of " : "") +
+         size(picture) + ", resized to " + size(plan) + ", " + Plural(plan.tokens, "token") +
+         (fitted ? " so that the context holds it (--max-image-tokens, --ctx)" : "");
+}
+
+Engine StartEngine(const CommonOptions& given, const std::vector<Medium>& media, Console& console) {
+  SelectIsa(given);
+  const ModelInfo info = LookAtFiles(given, media);
+  CommonOptions options = given;
+  const size_t fitted_image_tokens = FitPictures(options, info);
+  CheckMemory(options, info, media, console);
   CheckInterrupted();
   const auto start = std::chrono::steady_clock::now();
   Model model = ReadingFiles([&] {
@@ -111,9 +122,10 @@ Engine StartEngine(const CommonOptions& options, const std::vector<Medium>& medi
   SessionOptions session_options = options.session;
   session_options.log = console.Log();
   session_options.progress = console.Progress();
-  Engine engine{model, TakingOptions([&] { return Session(model, session_options); }), load_s};
+  Engine engine{model, TakingOptions([&] { return Session(model, session_options); }), load_s,
+                fitted_image_tokens};
   for (const Medium& m : media)
-    console.Note((m.part.clip ? "clip " : "picture ") + DescribeMedium(m, engine.session));
+    console.Note((m.part.clip ? "clip " : "picture ") + DescribeMedium(m, engine));
   Announce(options, engine.session, console);
   return engine;
 }

@@ -17,6 +17,7 @@ struct Engine {
   Model model;
   Session session;
   double load_s = 0;
+  size_t fitted_image_tokens = 0;  // what pictures are shrunk to so that they fit the context; 0: are not
 };
 
 // Throws Failure: kRuntimeError when memory does not suffice (naming the option that would help), kBadFile
@@ -26,8 +27,10 @@ Engine StartEngine(const CommonOptions& options, const std::vector<Medium>& medi
 // Selects the instruction set of --isa; kBadUsage when this machine lacks it.
 void SelectIsa(const CommonOptions& options);
 
+// Throws Failure(kBadFile) naming the medium when its shape is impossible.
+PicturePlan PlanOf(const Medium& medium, const Session& session);
 // What is computed for one picture or clip: "cat.jpg: 640x480, resized to 640x480, 300 tokens".
-std::string DescribeMedium(const Medium& medium, const Session& session);
+std::string DescribeMedium(const Medium& medium, const Engine& engine);
 
 // One line on the finished answer: tokens, speed, waiting time, reason of the end.
 std::string Statistics(const Reply& reply);

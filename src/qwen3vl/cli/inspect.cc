@@ -5,6 +5,7 @@
 #include <string>
 
 #include "qwen3vl/cli/command.h"
+#include "qwen3vl/cli/fit_pictures.h"
 #include "qwen3vl/cli/options.h"
 #include "qwen3vl/cli/text_format.h"
 #include "qwen3vl/qwen3vl.h"
@@ -14,7 +15,7 @@ namespace {
 
 constexpr const char* kFooter =
     R"(Nothing is loaded: only headers are read. The memory is that of a run with the given context,
-cache format and largest picture.
+cache format and largest picture, which is shrunk as `run` would shrink it.
 
 Examples:
   qwen3vl inspect Qwen3VL-4B-Instruct-Q4_K_M.gguf
@@ -67,6 +68,8 @@ Json ToJson(const FileReport& r, const InspectState& state) {
                 {"text_stage_bytes", r.memory.text_stage},
                 {"gpu_bytes", r.memory.gpu},
                 {"total_bytes", r.memory.total()},
+                {"context", ContextTokens(state.common.session, i)},
+                {"image_tokens", r.image_tokens},
                 {"available_bytes", ProbeMachine().memory_available_bytes}}},
               {"warnings", r.warnings}};
   if (!state.tensors) return out;
@@ -95,15 +98,19 @@ std::string TypesText(const FileReport& r) {
 std::string MemoryText(const FileReport& r, const InspectState& state) {
   const SessionOptions& s = state.common.session;
   const size_t available = ProbeMachine().memory_available_bytes;
-  const std::string context = s.context ? Plural(s.context, "token") : "default context";
+  const size_t context = ContextTokens(s, r.info);
   Table table({"memory to run", "bytes"});
   table.Add({"  weights (mapped from the file)", FormatBytes(r.memory.weights)});
-  table.Add({"  keys and values, " + context + " as " + std::string(Name(s.kv_type)),
+  table.Add({"  keys and values, " + Plural(context, "token") + " as " + std::string(Name(s.kv_type)),
              FormatBytes(r.memory.kv_cache)});
-  table.Add({"  picture of " + state.image_size, FormatBytes(r.memory.image_stage)});
+  if (r.info.vision_layers)
+    table.Add({"  picture of " + state.image_size + ", " + Plural(r.image_tokens, "token") +
+                   (r.image_tokens >= context ? ": more than the context holds" : ""),
+               FormatBytes(r.memory.image_stage)});
   table.Add({"  text, chunks of " + Plural(s.prefill_chunk, "token"), FormatBytes(r.memory.text_stage)});
   table.Add({"  together", FormatBytes(r.memory.total())});
-  table.Add({"  free on this machine", FormatBytes(available)});
+  table.Add({"  free on this machine" + std::string(r.memory.total() > available ? ": too little" : ""),
+             FormatBytes(available)});
   if (r.memory.gpu)
     table.Add({s.gpu_layers == kAutoGpuLayers ? "  on a GPU, if everything fits there" : "  on a GPU",
                FormatBytes(r.memory.gpu)});
@@ -119,11 +126,16 @@ std::string TensorsText(const FileReport& r) {
 
 ExitCode Inspect(InspectState& state, Console& console) {
   CommonOptions& o = state.common;
+  if (!o.model.empty() && !state.positional.empty())
+    throw CLI::ValidationError("MODEL: given as '" + state.positional + "' and with -m, want one of them");
   if (o.model.empty()) o.model = state.positional;
   if (o.model.empty()) throw CLI::RequiredError("MODEL");
   const auto [width, height] = ParseSize("--image-size", state.image_size);
   // A first look without the options tells a bad file from bad usage.
-  ReadingFiles([&] { InspectModel(o.model, {.mmproj = o.mmproj, .session = {}}); });
+  const ModelInfo info =
+      ReadingFiles([&] { return InspectModel(o.model, {.mmproj = o.mmproj, .session = {}}).info; });
+  o.pictures_to_fit = 1;  // as in `run` with that picture
+  FitPictures(o, info);
   const FileReport report = TakingOptions([&, w = width, h = height] {
     return InspectModel(o.model,
                         {.mmproj = o.mmproj, .session = o.session, .image_width = w, .image_height = h});

@@ -49,6 +49,8 @@ void Handle(int signal, void (*handler)(int)) {
 }  // namespace
 
 void CatchInterrupts() {
+  struct sigaction before {};
+  if (sigaction(SIGINT, nullptr, &before) == 0 && before.sa_handler == SIG_IGN) return;
   Handle(SIGALRM, OnDeadline);
   sigevent event{};
   event.sigev_notify = SIGEV_SIGNAL;

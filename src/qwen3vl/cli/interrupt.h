@@ -9,7 +9,8 @@
 
 namespace qwen3vl::cli {
 
-// From now on SIGINT raises the flag and cancels the registered session instead of killing the process.
+// From now on SIGINT raises the flag and cancels the registered session instead of killing the process. Where
+// the parent had it ignored, as a shell does for jobs in the background, it stays so.
 void CatchInterrupts();
 
 bool Interrupted();

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,6 +23,8 @@ constexpr const char* kFooter = R"(Examples:
   qwen3vl chat -m Qwen3-VL-2B-Instruct/
   qwen3vl inspect Qwen3VL-4B-Instruct-Q4_K_M.gguf --ctx 32768
 
+Environment: QWEN3VL_ISA=NAME stands for --isa where that is not given; QWEN3VL_FAULT=alloc,device,launch,nan
+has the named things fail, to try what the engine does then.
 Exit codes: 0 done, 1 runtime error, 2 bad usage, 3 bad or missing file, 130 interrupted.
 Results go to stdout, everything else to stderr.)";
 
@@ -39,7 +42,10 @@ std::string FullName(const CLI::App& app) {
 // first.
 std::string Explain(const CLI::ParseError& e, const CLI::App& app) {
   const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
-  return unknown.empty() ? e.what() : unknown.front() + ": not known here";
+  if (!unknown.empty()) return unknown.front() + ": not known here";
+  const std::string what = e.what();  // "-m: At Most 1 required but received 2"
+  const size_t twice = what.find(": At Most 1 required");
+  return twice == std::string::npos ? what : what.substr(0, twice) + ": given more than once, want it once";
 }
 
 ExitCode Fail(Console& console, ExitCode code, const std::string& message) {
@@ -63,6 +69,18 @@ ExitCode Run(const Command& command, Console& console) {
   }
 }
 
+// Help and version: results, so that a full disk is noticed.
+ExitCode ShowHelp(CLI::App& app, const CLI::ParseError& asked, Console& console) {
+  return Run({&app,
+              [&](Console& to) {
+                std::ostringstream text;
+                app.exit(asked, text, text);
+                to.Out(text.str());
+                return kDone;
+              }},
+             console);
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("Runs Qwen3-VL, a model that reads pictures and text, on this computer.", "qwen3vl");
   app.set_version_flag("--version", "qwen3vl " QWEN3VL_VERSION);
@@ -79,7 +97,7 @@ int Main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     const CLI::App& at = Deepest(app);
-    if (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return app.exit(e);
+    if (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return ShowHelp(app, e, console);
     return Fail(console, kBadUsage, Explain(e, app) + "; see " + FullName(at) + " --help");
   }
   CatchInterrupts();

@@ -25,25 +25,47 @@ bool ParseWhole(const std::string& text, T& value) {
   return problem == std::errc() && stopped == end && !text.empty();
 }
 
+// Given twice, the last one counts: a script's defaults can be overridden behind them.
 CLI::Option* AddParsed(CLI::App& app, const std::string& name, const std::string& help,
                        const std::string& type, std::function<void(const std::string&)> take) {
-  return app.add_option_function<std::string>(name, std::move(take), help)->type_name(type);
+  return app.add_option_function<std::string>(name, std::move(take), help)
+      ->type_name(type)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
 }
 
-double ParseReal(const std::string& option, const std::string& text, double low, double high) {
+// The shortest text that reads back as `value`.
+std::string NumberText(double value) {
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, value).ptr};
+}
+
+// The numbers that an option takes.
+struct Range {
+  double low = 0, high = 0;
+  bool above = false;  // low itself is not one of them
+
+  // As floats, which is what is computed with.
+  bool Holds(double value) const {
+    const auto x = static_cast<float>(value), least = static_cast<float>(low);
+    return (above ? x > least : value >= low) && value <= high;
+  }
+  std::string Text() const {
+    const std::string from = "a number " + std::string(above ? "above " : "from ") + NumberText(low);
+    return high == kUnbounded ? from : from + (above ? ", at most " : " to ") + NumberText(high);
+  }
+  static constexpr double kUnbounded = std::numeric_limits<float>::max();
+};
+
+double ParseReal(const std::string& option, const std::string& text, const Range& range) {
   double value = 0;
-  if (!ParseWhole(text, value) || !(value >= low && value <= high))
-    Reject(option, text,
-           high == std::numeric_limits<double>::max()
-               ? "a number of at least " + FormatNumber(low, 0)
-               : "a number from " + FormatNumber(low, 0) + " to " + FormatNumber(high, 0));
+  if (!ParseWhole(text, value) || !range.Holds(value)) Reject(option, text, range.Text());
   return value;
 }
 
 CLI::Option* AddOptionalReal(CLI::App& app, const std::string& name, std::optional<double>& target,
-                             const std::string& help, double low, double high) {
+                             const std::string& help, const Range& range) {
   return AddParsed(app, name, help, "X",
-                   [=, &target](const std::string& text) { target = ParseReal(name, text, low, high); });
+                   [=, &target](const std::string& text) { target = ParseReal(name, text, range); });
 }
 
 CLI::Option* AddOptionalCount(CLI::App& app, const std::string& name, std::optional<size_t>& target,
@@ -112,6 +134,19 @@ std::vector<std::string> SplitList(const std::string& text, char separator) {
   return out;
 }
 
+CLI::Option* AddPath(CLI::App& app, const std::string& name, std::string& target, const std::string& help,
+                     const std::string& type) {
+  return app
+      .add_option_function<std::string>(
+          name,
+          [=, &target](const std::string& text) {
+            if (text.empty()) Reject(name, text, "the name of a file or folder: is a variable unset?");
+            target = text;
+          },
+          help)
+      ->type_name(type);
+}
+
 CLI::Option* AddCount(CLI::App& app, const std::string& name, size_t& target, const std::string& help,
                       size_t low, size_t high) {
   return AddParsed(app, name, help, "N",
@@ -120,8 +155,9 @@ CLI::Option* AddCount(CLI::App& app, const std::string& name, size_t& target, co
 
 CLI::Option* AddReal(CLI::App& app, const std::string& name, double& target, const std::string& help,
                      double low, double high) {
-  return AddParsed(app, name, help, "X",
-                   [=, &target](const std::string& text) { target = ParseReal(name, text, low, high); });
+  return AddParsed(app, name, help, "X", [=, &target](const std::string& text) {
+    target = ParseReal(name, text, {low, high});
+  });
 }
 
 std::optional<SamplingOptions> SamplingFlags::Over(const SamplingOptions& model_defaults) const {
@@ -142,12 +178,11 @@ std::optional<SamplingOptions> SamplingFlags::Over(const SamplingOptions& model_
 }
 
 void AddModelOptions(CLI::App& app, CommonOptions& o, bool model_required) {
-  app.add_option("-m,--model", o.model,
-                 "Hugging Face folder (config.json, *.safetensors, tokenizer.json) or GGUF file")
-      ->type_name("MODEL")
+  AddPath(app, "-m,--model", o.model,
+          "Hugging Face folder (config.json, *.safetensors, tokenizer.json), GGUF file, or folder with one",
+          "MODEL")
       ->required(model_required);
-  app.add_option("--mmproj", o.mmproj, "vision GGUF; found beside the text GGUF when not given")
-      ->type_name("FILE");
+  AddPath(app, "--mmproj", o.mmproj, "vision GGUF; found beside the text GGUF when not given", "FILE");
   app.add_flag("--verbose", o.verbose, "also print what the engine says for information");
   app.add_flag("--json", o.json, "results as JSON, and nothing else on stdout");
 }
@@ -225,11 +260,13 @@ void AddSessionOptions(CLI::App& app, CommonOptions& o) {
            kMaxTokens);
   AddCount(app, "--min-image-tokens", s.min_image_tokens,
            "smaller pictures are enlarged to this; default: the model's", 1, kMaxTokens);
-  AddCount(app, "--max-image-tokens", s.max_image_tokens,
-           "larger pictures are shrunk to this; default: the model's", 1, kMaxTokens);
+  AddCount(
+      app, "--max-image-tokens", s.max_image_tokens,
+      "larger pictures are shrunk to this; default: the model's, in run and chat at most a share of --ctx", 1,
+      kMaxTokens);
   app.add_flag("--exact", s.exact, "quantised weights times float activations: slower, a little closer");
   app.add_flag("--check-finite", s.check_finite, "recompute attention that gives a non-finite number");
-  app.add_flag("--force", o.force, "start although the free memory looks too small");
+  app.add_flag("--force", s.ignore_memory, "start although the free memory looks too small");
 }
 
 std::vector<MediaArgument> MediaOptions::Items() const {
@@ -268,17 +305,18 @@ void AddPictureOptions(CLI::App& app, MediaOptions& o) {
 }
 
 void AddSamplingOptions(CLI::App& app, SamplingFlags& f) {
-  constexpr double kAny = std::numeric_limits<float>::max();
   const std::string model = "; default: the model's";
-  AddOptionalReal(app, "--temp", f.temperature, "temperature, 0: always the likeliest token" + model, 0, 100);
-  AddOptionalReal(app, "--top-p", f.top_p, "the likeliest tokens that make up this probability" + model, 0,
-                  1);
+  AddOptionalReal(app, "--temp", f.temperature, "temperature, 0: always the likeliest token" + model,
+                  {0, 100});
+  AddOptionalReal(app, "--top-p", f.top_p,
+                  "the likeliest tokens that make up this probability, above 0, at most 1" + model,
+                  {0, 1, /*above=*/true});
   AddOptionalCount(app, "--top-k", f.top_k, "the K likeliest tokens, 0: all" + model, kMaxTokens);
-  AddOptionalReal(app, "--min-p", f.min_p, "tokens at least this share of the likeliest; default 0", 0, 1);
-  AddOptionalReal(app, "--repeat-penalty", f.repetition_penalty, "for tokens seen before, 1: none" + model, 0,
-                  kAny);
+  AddOptionalReal(app, "--min-p", f.min_p, "tokens at least this share of the likeliest; default 0", {0, 1});
+  AddOptionalReal(app, "--repeat-penalty", f.repetition_penalty,
+                  "for tokens seen before, above 0, 1: none" + model, {0, Range::kUnbounded, /*above=*/true});
   AddOptionalReal(app, "--presence-penalty", f.presence_penalty,
-                  "taken from tokens of the answer so far; default 0", -100, 100);
+                  "taken from tokens of the answer so far; default 0", {-100, 100});
   AddOptionalCount(app, "--seed", f.seed, "of the random numbers: same seed, same answer; default 0",
                    std::numeric_limits<size_t>::max());
 }

@@ -45,7 +45,7 @@ struct CommonOptions {
   std::string isa;  // empty: the best, or what the environment says
   bool verbose = false;
   bool json = false;
-  bool force = false;  // start although memory looks too small
+  size_t pictures_to_fit = 0;  // see FitPictures; 0: pictures are as large as the model's files allow
 };
 
 // -m, --mmproj, --verbose, --json. `model_required`: -m must be given.
@@ -70,6 +70,9 @@ void AddSamplingOptions(CLI::App& app, SamplingFlags& flags);
 // -n, --stop, --ignore-eos, --think, --no-think.
 void AddGenerateOptions(CLI::App& app, GenerateOptions& options);
 
+// The name of a file or folder; an empty one is bad usage.
+CLI::Option* AddPath(CLI::App& app, const std::string& name, std::string& target, const std::string& help,
+                     const std::string& type);
 // A whole number in [low, high]; anything else is one line of bad usage.
 CLI::Option* AddCount(CLI::App& app, const std::string& name, size_t& target, const std::string& help,
                       size_t low, size_t high = std::numeric_limits<int32_t>::max());

@@ -32,16 +32,28 @@ PromptInput::PromptInput(const PromptOptions& options, const std::string& defaul
     : default_text_(default_text) {
   if (options.text && options.ids_path) throw CLI::ValidationError("-p and --ids exclude each other");
   if (options.text) text_ = TextArgument(*options.text);
-  if (options.ids_path) ids_ = ParseIds(ReadText(*options.ids_path), *options.ids_path);
+  if (options.ids_path) {
+    ids_path_ = *options.ids_path;
+    ids_ = ParseIds(ReadText(ids_path_), ids_path_);
+    if (ids_->empty()) throw Failure(kBadFile, ids_path_ + ": no tokens, want at least one");
+  }
   MediaOptions media = options.media;
   media.whole_folders |= ids_.has_value();  // the ids say how many frames there are
   media_ = LoadMedia(media.Items(), media);
+}
+
+void PromptInput::CheckIds(size_t vocab_size) const {
+  for (size_t i = 0; i < ids_->size(); ++i)
+    if ((*ids_)[i] < 0 || static_cast<size_t>((*ids_)[i]) >= vocab_size)
+      throw Failure(kBadFile, ids_path_ + ": token id " + std::to_string((*ids_)[i]) + " at index " +
+                                  std::to_string(i) + ", want 0 to " + std::to_string(vocab_size - 1));
 }
 
 Reply PromptInput::Run(Engine& engine, const GenerateOptions& options) const {
   const ModelInfo info = engine.model.info();
   if (!ids_ && (text_ || info.has_tokenizer || !media_.empty()))
     return engine.session.Chat({UserTurn(media_, text_.value_or(default_text_))}, options);
+  if (ids_) CheckIds(info.vocab_size);
   std::vector<Picture> pictures;
   std::vector<Clip> clips;
   for (const Medium& m : media_) {

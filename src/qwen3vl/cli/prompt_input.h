@@ -30,8 +30,10 @@ class PromptInput {
   Reply Run(Engine& engine, const GenerateOptions& options) const;
 
  private:
+  void CheckIds(size_t vocab_size) const;
+
   std::optional<std::string> text_;
-  std::string default_text_;
+  std::string default_text_, ids_path_;
   std::optional<std::vector<int32_t>> ids_;
   std::vector<Medium> media_;
 };

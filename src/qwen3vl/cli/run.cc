@@ -2,6 +2,7 @@
 // `qwen3vl run`: one question, one answer, streamed.
 #include "qwen3vl/cli/run.h"
 
+#include <algorithm>
 #include <memory>
 
 #include "qwen3vl/cli/command.h"
@@ -18,11 +19,14 @@ constexpr const char* kFooter =
 
 Pictures and clips come in the order given, before the text. The answer is streamed to stdout; what will
 run and how fast it ran goes to stderr. Ctrl-C stops at once and keeps the text so far (exit code 130).
+Where --max-image-tokens is not given, large pictures are shrunk so that together they fill at most half the context
+(with --input: each a quarter); the line of a picture says so.
 
 --input LIST.jsonl answers many questions with the model loaded once. A line of the list:
   {"id": 7, "prompt": "What is this?", "images": ["cat.jpg"], "video": "frames/"}
-where id, images and video may be missing, and video may be a list of frame files. Each line gives one JSON line
-of result, with "error" instead of "text" where it failed; then the exit code is 1.
+where id, images and video may be missing, and video may be a list of frame files; names are taken from the current
+folder. Each line gives one JSON line of result, with "error" instead of "text" where it failed; then the exit code
+is 1. Lines of stdin (--input -) are answered as they come.
 
 Examples:
   qwen3vl run --image models/demo/pictures/one.png -p "Describe the picture."
@@ -37,13 +41,7 @@ Json ResultJson(const Reply& reply, const Engine& engine, const RunState& state,
                 const std::vector<Medium>& media) {
   Json out = ReplyJson(reply);
   out["seconds"]["load"] = engine.load_s;
-  out["pictures"] = Json::array();
-  for (const Medium& m : media) {
-    const PicturePlan plan =
-        m.part.clip ? engine.session.Plan(*m.part.clip) : engine.session.Plan(*m.part.picture);
-    out["pictures"].push_back(
-        {{"name", m.name}, {"width", plan.width}, {"height", plan.height}, {"tokens", plan.tokens}});
-  }
+  out["pictures"] = PicturesJson(media, engine.session);
   out["model"] = engine.model.info().name;
   out["attention"] = engine.session.attention_paths();
   out["tile"] = engine.session.tile();
@@ -54,11 +52,14 @@ Json ResultJson(const Reply& reply, const Engine& engine, const RunState& state,
   return out;
 }
 
-ExitCode RunOnce(const RunState& state, Console& console) {
+ExitCode RunOnce(RunState& state, Console& console) {
   const std::string prompt = TextArgument(*state.prompt);
   const std::vector<Medium> media = LoadMedia(state.media.Items(), state.media);
   if (state.boxes_path && (media.size() != 1 || !media.front().part.picture))
     throw CLI::ValidationError("--draw-boxes draws onto one picture: want exactly one --image");
+  if (state.boxes_path) CheckBoxesPath(*state.boxes_path, media.front().name);
+  state.common.pictures_to_fit = static_cast<size_t>(
+      std::ranges::count_if(media, [](const Medium& m) { return m.part.picture != nullptr; }));
   Engine engine = StartEngine(state.common, media, console);
   const CancelOnInterrupt guard(engine.session);
   GenerateOptions options = state.generate;
@@ -91,11 +92,20 @@ ExitCode Run(RunState& state, Console& console) {
     throw CLI::ValidationError(
         "--input excludes --image, --video and --draw-boxes: its lines name the pictures");
   ChooseModel(state.common, console);
-  if (!state.list_path) return RunOnce(state, console);
-  return RunList(state, console);
+  return state.list_path ? RunList(state, console) : RunOnce(state, console);
 }
 
 }  // namespace
+
+Json PicturesJson(const std::vector<Medium>& media, const Session& session) {
+  Json out = Json::array();
+  for (const Medium& m : media) {
+    const PicturePlan plan = PlanOf(m, session);
+    out.push_back(
+        {{"name", m.name}, {"width", plan.width}, {"height", plan.height}, {"tokens", plan.tokens}});
+  }
+  return out;
+}
 
 std::vector<Message> Conversation(const RunState& state, const std::vector<Medium>& media,
                                   const std::string& prompt) {

@@ -23,7 +23,10 @@ struct RunState {
 std::vector<Message> Conversation(const RunState& state, const std::vector<Medium>& media,
                                   const std::string& prompt);
 
+// Size and tokens of each picture and clip, as --json shows them.
+Json PicturesJson(const std::vector<Medium>& media, const Session& session);
+
 // Answers every line of state.list_path with the model loaded once: one JSON line of result each.
-ExitCode RunList(const RunState& state, Console& console);
+ExitCode RunList(RunState& state, Console& console);
 
 }  // namespace qwen3vl::cli

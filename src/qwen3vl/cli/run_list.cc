@@ -46,22 +46,33 @@ void Understand(const std::string& text, Question& q) {
   if (!frames.empty()) q.media.push_back({true, frames});
 }
 
-std::vector<Question> ReadList(const std::string& path) {
-  std::istringstream lines(ReadText(path));
-  std::vector<Question> questions;
-  std::string text;
-  for (size_t number = 1; std::getline(lines, text); ++number) {
-    if (text.find_first_not_of(" \t\r") == std::string::npos) continue;
-    Question q;
-    q.line = number;
-    try {
-      Understand(text, q);
-    } catch (const Failure& e) {
-      q.error = e.what();
-    }
-    questions.push_back(std::move(q));
+// The lines of a list: those of a file are read first, so that a missing one is found before the model is
+// loaded; those of stdin as they come, so that another program can ask on.
+class ListLines {
+ public:
+  explicit ListLines(const std::string& path)
+      : standard_(path == "-"), file_(standard_ ? "" : ReadText(path)) {}
+
+  LineReader::Result Next(std::string& line) {
+    if (standard_) return stdin_.Next(line);
+    return std::getline(file_, line) ? LineReader::Result::kLine : LineReader::Result::kEnd;
   }
-  return questions;
+
+ private:
+  bool standard_;
+  LineReader stdin_;
+  std::istringstream file_;
+};
+
+Question ReadQuestion(const std::string& text, size_t number) {
+  Question q;
+  q.line = number;
+  try {
+    Understand(text, q);
+  } catch (const Failure& e) {
+    q.error = e.what();
+  }
+  return q;
 }
 
 struct Outcome {
@@ -69,7 +80,8 @@ struct Outcome {
   bool failed = false, cancelled = false;
 };
 
-Outcome Answer(const Question& q, const RunState& state, const GenerateOptions& options, Session& session) {
+Outcome Answer(const Question& q, const RunState& state, const GenerateOptions& options, Engine& engine,
+               Console& console) {
   Outcome out;
   out.result = {{"id", q.id}, {"line", q.line}};
   const auto fail = [&](const std::string& why) {
@@ -82,8 +94,11 @@ Outcome Answer(const Question& q, const RunState& state, const GenerateOptions& 
   }
   try {
     const std::vector<Medium> media = LoadMedia(q.media, state.media);
-    const Reply reply = session.Chat(Conversation(state, media, q.prompt), options);
+    for (const Medium& m : media)
+      console.Note("line " + std::to_string(q.line) + ": " + DescribeMedium(m, engine));
+    const Reply reply = engine.session.Chat(Conversation(state, media, q.prompt), options);
     out.result.update(ReplyJson(reply));
+    out.result["pictures"] = PicturesJson(media, engine.session);
     out.cancelled = reply.finish == FinishReason::kCancelled;
   } catch (const Error& e) {
     fail(e.what());
@@ -98,20 +113,25 @@ Outcome Answer(const Question& q, const RunState& state, const GenerateOptions& 
 
 }  // namespace
 
-ExitCode RunList(const RunState& state, Console& console) {
-  const std::vector<Question> questions = ReadList(*state.list_path);
+ExitCode RunList(RunState& state, Console& console) {
+  ListLines lines(*state.list_path);
+  state.common.pictures_to_fit = 2;  // of a line; how many they have is not known yet
   Engine engine = StartEngine(state.common, {}, console);
   const CancelOnInterrupt guard(engine.session);
   GenerateOptions options = state.generate;
   options.sampling = state.sampling.Over(engine.model.default_sampling());
   size_t failures = 0, done = 0;
-  for (const Question& q : questions) {
-    const Outcome outcome = Answer(q, state, options, engine.session);
+  std::string text;
+  LineReader::Result read;
+  for (size_t number = 1; (read = lines.Next(text)) == LineReader::Result::kLine; ++number) {
+    if (text.find_first_not_of(" \t\r") == std::string::npos) continue;
+    const Outcome outcome = Answer(ReadQuestion(text, number), state, options, engine, console);
     console.OutJson(outcome.result, /*indented=*/false);
     if (outcome.cancelled) return kInterrupted;
     failures += outcome.failed;
     ++done;
   }
+  if (read == LineReader::Result::kInterrupted) return kInterrupted;
   console.Note(std::to_string(done) + " answered or reported, " + std::to_string(failures) +
                " of them failed");
   return failures ? kRuntimeError : kDone;

@@ -9,6 +9,10 @@
 
 namespace qwen3vl::cli {
 
+// Refuses a file that SaveBoxes should or could not write, before the answer is waited for: one whose name
+// does not end in .png, `picture` itself, or one that cannot be written.
+void CheckBoxesPath(const std::string& path, const std::string& picture);
+
 // Finds the boxes of `answer`, writes the picture with them as PNG to `path` and says so on stderr. Throws
 // Failure(kRuntimeError) when the answer has none or the file cannot be written.
 void SaveBoxes(const std::string& answer, const Picture& picture, const std::string& path, Console& console);

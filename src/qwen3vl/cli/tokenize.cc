@@ -47,7 +47,11 @@ ExitCode Encode(const TextCodec& codec, const std::string& text, bool json, Cons
 }
 
 ExitCode Decode(const TextCodec& codec, const std::vector<int32_t>& ids, const TokenizeState& state,
-                Console& console) {
+                const std::string& where, Console& console) {
+  for (size_t i = 0; i < ids.size(); ++i)
+    if (codec.Piece(ids[i]).empty())
+      throw Failure(kBadFile, where + ": token id " + std::to_string(ids[i]) + " at index " +
+                                  std::to_string(i) + " is not in the vocabulary of " + state.model);
   const std::string text = codec.Decode(ids, state.skip_special);
   if (state.json) {
     console.OutJson({{"text", text}}, /*indented=*/false);
@@ -62,10 +66,10 @@ ExitCode Tokenize(const TokenizeState& state, Console& console) {
   const TextCodec codec = ReadingFiles([&] { return TextCodec::Load(state.model); });
   const std::string text = state.text ? *state.text : ReadText(state.file.value_or("-"));
   if (!state.decode) return Encode(codec, text, state.json, console);
+  const std::string where = state.file.value_or(state.text ? "TEXT" : "standard input");
   // A bad id on the command line is bad usage, one in a file is a bad file.
   try {
-    return Decode(codec, ParseIds(text, state.file.value_or(state.text ? "TEXT" : "standard input")), state,
-                  console);
+    return Decode(codec, ParseIds(text, where), state, where, console);
   } catch (const Failure& e) {
     if (!state.text || e.code() != kBadFile) throw;
     throw Failure(kBadUsage, e.what());
@@ -77,9 +81,7 @@ ExitCode Tokenize(const TokenizeState& state, Console& console) {
 Command AddTokenize(CLI::App& root) {
   const auto state = std::make_shared<TokenizeState>();
   CLI::App* app = root.add_subcommand("tokenize", "Turns text into token ids and pieces, or ids into text");
-  app->add_option("-m,--model", state->model, "model, or a folder with tokenizer files")
-      ->type_name("MODEL")
-      ->required();
+  AddPath(*app, "-m,--model", state->model, "model, or a folder with tokenizer files", "MODEL")->required();
   app->add_option("TEXT", state->text, "the text (with --decode: the ids)");
   app->add_option("--file", state->file, "read it from this file; - is stdin")->type_name("FILE");
   app->add_flag("--decode", state->decode, "ids to text");

@@ -79,6 +79,16 @@ void Store(const TraceTensor& t, SafetensorsWriter& file) {
   }
 }
 
+// Before hours of work: all new tokens but the last one take part in the context.
+void CheckRoom(size_t prompt_tokens, size_t new_tokens, size_t context) {
+  const size_t wanted = prompt_tokens + std::max<size_t>(new_tokens, 1) - 1;
+  if (wanted > context)
+    throw Failure(kRuntimeError, "prompt of " + Plural(prompt_tokens, "token") + " and " +
+                                     Plural(new_tokens, "new token") + " need a context of " +
+                                     Plural(wanted, "token") + ", which holds " + std::to_string(context) +
+                                     ": raise --ctx");
+}
+
 void StoreMetadata(const Engine& engine, const TraceState& state, SafetensorsWriter& file) {
   const Session& s = engine.session;
   file.SetMetadata("version", QWEN3VL_VERSION);
@@ -102,10 +112,13 @@ ExitCode Trace(TraceState& state, Console& console) {
 
   SafetensorsWriter file(state.out);
   Selection selection(state.only);
+  size_t context = 0;
   state.common.session.trace = [&](const TraceTensor& t) {
+    if (t.name == "input_ids") CheckRoom(t.shape[0], state.generate, context);  // which come first
     if (selection.Keeps(t.name)) Store(t, file);
   };
   Engine engine = StartEngine(state.common, prompt.media(), console);
+  context = engine.session.context();
   const CancelOnInterrupt guard(engine.session);
   GenerateOptions options;
   options.max_tokens = state.generate;
@@ -113,10 +126,6 @@ ExitCode Trace(TraceState& state, Console& console) {
   options.ignore_end = true;
   const Reply reply = prompt.Run(engine, options);
   if (reply.finish == FinishReason::kCancelled) return kInterrupted;
-  if (reply.ids.size() < state.generate)
-    throw Failure(kRuntimeError, "context of " + Plural(engine.session.context(), "token") +
-                                     " is full after " + std::to_string(reply.ids.size()) + " of " +
-                                     Plural(state.generate, "new token") + ": raise --ctx");
   if (state.generate && selection.Keeps("greedy_tokens"))
     file.Append("greedy_tokens", {reply.ids.size()}, std::span<const int32_t>(reply.ids));
   for (const std::string& name : selection.Unmet())

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// What `run` makes of the sizes of pictures, and where it may draw boxes. The picture has 333 x 250 pixels,
+// about 80 tokens.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "process.h"
+#include "support/golden.h"
+#include "support/temp_dir.h"
+
+namespace qwen3vl::test {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+using Words = std::vector<std::string>;
+
+constexpr const char* kShrunk = "so that the context holds it";
+
+Outcome Ask(Words more) {
+  more.insert(more.begin(),
+              {"run", "-m", TinyModel(), "-n", "1", "-p", "x", "--json", "--image", TinyPicture()});
+  return RunCommand(more);
+}
+
+TEST(RunPictures, LargeOnesAreShrunkToHalfTheContext) {
+  const Outcome one = Ask({"--ctx", "100"});
+  ASSERT_EQ(one.exit_code, 0) << one;
+  EXPECT_LE(OutJson(one)["image_tokens"], 50);
+  EXPECT_GT(OutJson(one)["image_tokens"], 30);
+  EXPECT_THAT(one.err, HasSubstr(kShrunk));
+  const Outcome two = Ask({"--ctx", "100", "--image", TinyPicture()});
+  ASSERT_EQ(two.exit_code, 0) << two;
+  EXPECT_LE(OutJson(two)["image_tokens"], 50);
+}
+
+TEST(RunPictures, ThatFitKeepTheirSize) {
+  const nlohmann::json wanted = OutJson(Ask({}))["pictures"];
+  const Outcome o = Ask({"--ctx", "200"});
+  ASSERT_EQ(o.exit_code, 0) << o;
+  EXPECT_EQ(OutJson(o)["pictures"], wanted);
+  EXPECT_THAT(o.err, Not(HasSubstr(kShrunk)));
+}
+
+TEST(RunPictures, AGivenBoundIsObeyedAndTheMessageNamesAContextThatHoldsThePrompt) {
+  const Outcome o = Ask({"--ctx", "64", "--max-image-tokens", "1000"});
+  EXPECT_EQ(o.exit_code, 1) << o;
+  const nlohmann::json whole = OutJson(Ask({"--max-image-tokens", "1000"}));
+  EXPECT_THAT(o.err, HasSubstr("raise it to " + whole["prompt_tokens"].dump()));
+}
+
+TEST(RunPictures, TraceKeepsTheReferenceSize) {
+  const TempDir folder;
+  const std::string out = folder.File("t.safetensors");
+  const Outcome o = RunCommand({"trace", "-m", TinyModel(), "-p", "x", "--image", TinyPicture(), "--ctx",
+                                "120", "--only", "input_ids", "--out", out});
+  ASSERT_EQ(o.exit_code, 0) << o;
+  EXPECT_EQ(GoldenFile::FromPath(out)["input_ids"].size(), OutJson(Ask({}))["prompt_tokens"]);
+}
+
+TEST(RunPictures, FramesOfSeveralSizesAreABadFileNamed) {
+  const std::string odd = DataPath("images/noise_75x53.png");
+  const Outcome o = RunCommand(
+      {"run", "-m", TinyModel(), "-p", "x", "--video", DataPath("images/clip1_frame0.png") + "," + odd});
+  EXPECT_EQ(o.exit_code, 3) << o;
+  EXPECT_THAT(o.err, HasSubstr(odd + ": 75x53, but "));
+  EXPECT_EQ(CountLines(o.err), 1u) << o;
+}
+
+TEST(DrawBoxes, RefusesItsFileBeforeTheAnswer) {
+  const TempDir folder;
+  const std::string picture = folder.Write("in.png", ReadFile(DataPath("images/checker_64x64.png")));
+  struct Case {
+    std::string out;
+    int code;
+    const char* mention;
+  };
+  for (const Case& c : {Case{folder.File("missing/b.png"), 3, "cannot be written"},
+                        Case{folder.File("b.jpg"), 2, "ends in .png"},
+                        Case{folder.path().string() + "/./in.png", 2, "the picture itself"}}) {
+    const Outcome o =
+        RunCommand({"run", "-m", TinyModel(), "-p", "x", "--image", picture, "--draw-boxes", c.out});
+    EXPECT_EQ(o.exit_code, c.code) << o;
+    EXPECT_EQ(o.out, "");
+    EXPECT_THAT(o.err, testing::AllOf(HasSubstr(c.mention), Not(HasSubstr("memory:")))) << o;
+  }
+  EXPECT_EQ(ReadFile(picture), ReadFile(DataPath("images/checker_64x64.png")));
+}
+
+}  // namespace
+}  // namespace qwen3vl::test
