@@ -15,8 +15,10 @@
 #include <string_view>
 
 #include "attention/cuda/attention_cuda.h"
+#include "attention/cuda/attention_params.h"
 #include "attention/cuda/device_code.h"
 #include "cuda/emulated_kernels.h"
+#include "qwen3vl/cuda/layer_params.h"
 #include "support/temp_dir.h"
 
 namespace qwen3vl {
@@ -133,6 +135,36 @@ TEST_P(DeviceCodeTest, KeepsEverythingInRegistersAndSharedMemory) {
     const std::regex parameter(R"(\.param[^\n]* (\w+)_param_0\[(\d+)\])");
     for (std::sregex_iterator i(ptx.begin(), ptx.end(), parameter), end; i != end; ++i)
       EXPECT_EQ(std::stoul((*i)[2]), parameter_bytes[(*i)[1]]) << (*i)[1];
+  }
+}
+
+// From the entry point of that name to the next one.
+std::string_view TextOf(const std::string& ptx, const std::string& entry) {
+  const size_t begin = ptx.find(".entry " + entry + "(");
+  return std::string_view(ptx).substr(begin, ptx.find(".entry ", begin + 1) - begin);
+}
+
+size_t CountOf(std::string_view text, const char* pattern) {
+  const std::regex wanted(pattern);
+  return static_cast<size_t>(
+      std::distance(std::cregex_iterator(text.begin(), text.end(), wanted), std::cregex_iterator()));
+}
+
+// Codes come 16 bytes at a time, of weights and of activations; smaller loads would read each line of memory
+// several times.
+TEST_P(DeviceCodeTest, CodesComeInLoadsOf16Bytes) {
+  // Of 32 weights, with what goes with them.
+  const std::map<std::string, size_t> weight_loads = {
+      {"Q8_0", 3}, {"Q4_0", 2}, {"Q4_K", 2}, {"Q5_K", 3}, {"Q6_K", 2}};
+  for (const auto& [name, ptx] : modules_) {
+    const auto format = weight_loads.find(name.substr(name.find('_') + 1));
+    if (!name.starts_with("product_") || format == weight_loads.end()) continue;
+    for (const auto& [kind, rows] : {std::pair{"_one", 1u}, {"_four", gpu::kMaxDotTokens}, {"_tile", 1u}}) {
+      SCOPED_TRACE(name + kind);
+      const std::string_view text = TextOf(ptx, name + kind);
+      EXPECT_EQ(CountOf(text, R"(ld\.global\.nc\.v4\.u32)"), format->second + 2 * rows);
+      EXPECT_EQ(CountOf(text, R"(ld\.global(\.nc)?(\.v2)?\.[bu](32|64))"), 0u);
+    }
   }
 }
 
