@@ -177,7 +177,7 @@ struct Limits {
 };
 constexpr Limits kLimits[] = {{"_tile128", 128, 2},
                               {"_tile256", 256, 1},
-                              {"attention_decode", 128, 3},
+                              {"attention_decode", gpu::kDecodeThreads, gpu::kDecodeBlocks},
                               {"attention_merge", 128, 8},
                               {"layer_heads", 128, 8},
                               {"layer_keep", 128, 8},
