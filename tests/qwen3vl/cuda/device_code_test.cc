@@ -60,6 +60,13 @@ std::vector<CodeSet> CodeSets() {
   return all;
 }
 
+// Without code nearly all tests of it are skipped: that must not happen unnoticed.
+TEST(DeviceCodeTables, HoldCodeWhereThereIsACompiler) {
+  if (std::string_view(QWEN3VL_DEVICE_COMPILERS).empty()) GTEST_SKIP() << "no compiler for device code here";
+  EXPECT_FALSE(attention::EmbeddedDeviceCode().empty()) << attention::DescribeDeviceCode();
+  EXPECT_FALSE(EmbeddedDeviceCode().empty()) << attention::DescribeDeviceCode();
+}
+
 TEST(DeviceCodeTables, EveryModuleIsCheckedBelow) {
   const std::vector<CodeSet> sets = CodeSets();
   for (const auto& table : {attention::EmbeddedDeviceCode(), EmbeddedDeviceCode()})
