@@ -34,9 +34,7 @@ std::shared_ptr<const hw::CudaDevice> OpenDevice(const GpuRequest& request, cons
   if (code.attention.empty() || code.layers.empty())
     throw Error(ErrorCode::kDevice,
                 "this build has no device code (" + std::string(attention::DescribeDeviceCode()) + ")");
-  auto device = std::make_shared<const hw::CudaDevice>(driver_library);
-  device->context()->MakeCurrent();
-  return device;
+  return std::make_shared<const hw::CudaDevice>(driver_library);
 }
 
 }  // namespace
