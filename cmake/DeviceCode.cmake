@@ -3,7 +3,8 @@
 # is plain C++, and any of these compilers will do, each found out by compiling a kernel:
 #   compute capability 6.1: clang (PTX 6.0, which every driver since 2017 takes), else an nvcc that still knows it (up to 12)
 #   compute capability 7.5: nvcc
-# Where there is none the table is empty, and the library says so when the GPU is asked for.
+# Where there is none the table is empty, and the library says so when the GPU is asked for. Where there is one that does
+# not work, configuring stops: GPU code is not left out unnoticed.
 set(QWEN3VL_DEVICE_CLANG "" CACHE STRING "clang++ for the GPU kernels; empty: look for one, OFF: use none")
 set(QWEN3VL_DEVICE_NVCC "" CACHE STRING "nvcc for the GPU kernels; empty: look for one, OFF: use none")
 set(qwen3vl_device_dir ${PROJECT_BINARY_DIR}/device_code)
@@ -25,19 +26,28 @@ function(qwen3vl_device_compiler out option)
   endif()
 endfunction()
 
-# Sets `out` to whether that command line, with a small kernel and an output at its end, makes PTX.
-function(qwen3vl_makes_ptx out)
+# Sets `out` to why that command line, with a small kernel and an output at its end, makes no PTX, or to nothing.
+function(qwen3vl_why_no_ptx out)
   file(WRITE ${qwen3vl_device_dir}/probe.cu [=[
 #include "hw/device_dialect.cuh"
 QWEN3VL_KERNEL(128, 1) probe(float* x) { x[qwen3vl::gpu::ThreadIndex()] = qwen3vl::gpu::ShuffleXor(1.0f, 1); }
 ]=])
   execute_process(COMMAND ${ARGN} ${qwen3vl_device_dir}/probe.cu -o ${qwen3vl_device_dir}/probe.ptx
-    RESULT_VARIABLE failed OUTPUT_QUIET ERROR_QUIET)
-  set(${out} FALSE PARENT_SCOPE)
-  if(NOT failed AND EXISTS ${qwen3vl_device_dir}/probe.ptx)
-    set(${out} TRUE PARENT_SCOPE)
+    RESULT_VARIABLE status OUTPUT_VARIABLE said ERROR_VARIABLE said)
+  set(${out} "" PARENT_SCOPE)
+  if(NOT status EQUAL 0 OR NOT EXISTS ${qwen3vl_device_dir}/probe.ptx)
+    set(${out} "exit status ${status}: ${said}" PARENT_SCOPE)
   endif()
   file(REMOVE ${qwen3vl_device_dir}/probe.ptx)
+endfunction()
+
+# Stops unless that command line, the compiler's first, makes PTX; `option` is the one that names or leaves out the compiler.
+function(qwen3vl_require_ptx option compiler)
+  qwen3vl_why_no_ptx(why ${compiler} ${ARGN})
+  if(why)
+    message(FATAL_ERROR "GPU code: ${compiler} makes none (${why})\n"
+      "Name another compiler with -D ${option}=FILE, or do without it with -D ${option}=OFF.")
+  endif()
 endfunction()
 
 # Sets `out` to "NAME VERSION" of a compiler.
@@ -61,29 +71,29 @@ set(qwen3vl_device_61 "")
 set(qwen3vl_device_text "")
 if(clang)
   qwen3vl_compiler_version(version clang ${clang})
-  qwen3vl_makes_ptx(works ${clang} ${clang_flags})
-  if(works)
-    set(qwen3vl_device_61 ${clang} ${clang_flags})
-  endif()
-endif()
-if(nvcc AND NOT qwen3vl_device_61)
-  qwen3vl_compiler_version(version nvcc ${nvcc})
-  qwen3vl_makes_ptx(works ${nvcc} -arch=compute_61 ${nvcc_flags})
-  if(works)
-    set(qwen3vl_device_61 ${nvcc} -arch=compute_61 ${nvcc_flags})
-  endif()
-endif()
-if(qwen3vl_device_61)
+  qwen3vl_require_ptx(QWEN3VL_DEVICE_CLANG ${clang} ${clang_flags})
+  set(qwen3vl_device_61 ${clang} ${clang_flags})
   list(APPEND qwen3vl_device_text "compute capability 6.1 (${version})")
 endif()
 if(nvcc)
   qwen3vl_compiler_version(version nvcc ${nvcc})
-  qwen3vl_makes_ptx(works ${nvcc} -arch=compute_75 ${nvcc_flags})
-  if(works)
-    set(qwen3vl_device_75 ${nvcc} -arch=compute_75 ${nvcc_flags} -DQWEN3VL_TILE_256_ONLY)
-    list(APPEND qwen3vl_device_text "compute capability 7.5 (${version})")
+  qwen3vl_require_ptx(QWEN3VL_DEVICE_NVCC ${nvcc} -arch=compute_75 ${nvcc_flags})
+  set(qwen3vl_device_75 ${nvcc} -arch=compute_75 ${nvcc_flags} -DQWEN3VL_TILE_256_ONLY)
+  if(NOT qwen3vl_device_61)
+    qwen3vl_why_no_ptx(why ${nvcc} -arch=compute_61 ${nvcc_flags})
+    if(why)
+      message(NOTICE "GPU code: ${version} makes none for compute capability 6.1; clang 14 or newer does")
+    else()
+      message(NOTICE "GPU code: that of ${version} runs with drivers of its own CUDA version or newer (12: driver 525); "
+        "that of clang 14 or newer runs with all since 2017")
+      set(qwen3vl_device_61 ${nvcc} -arch=compute_61 ${nvcc_flags})
+      list(APPEND qwen3vl_device_text "compute capability 6.1 (${version})")
+    endif()
   endif()
+  list(APPEND qwen3vl_device_text "compute capability 7.5 (${version})")
 endif()
+# For the tests: with a compiler there is code.
+set_property(GLOBAL PROPERTY QWEN3VL_DEVICE_COMPILERS ${clang} ${nvcc})
 list(JOIN qwen3vl_device_text ", " qwen3vl_device_text)
 if(NOT qwen3vl_device_text)
   set(qwen3vl_device_text "none (no compiler for it was found when this was built)")

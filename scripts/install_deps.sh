@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs the Debian or Ubuntu packages that the build needs, if any is missing. It says which before it does so.
 # Usage: scripts/install_deps.sh [test] [lint]
-#   test: also what the tests need; lint: also the formatter that CI checks with.
+#   test: also what the tests need, with a compiler for GPU code; lint: also the formatter that CI checks with.
 set -euo pipefail
 
 packages=(g++ cmake ninja-build pkg-config
@@ -10,7 +10,7 @@ packages=(g++ cmake ninja-build pkg-config
   libjpeg62-turbo-dev libpng-dev libgif-dev libwebp-dev libutf8proc-dev zlib1g-dev)
 for group in "$@"; do
   case "$group" in
-    test) packages+=(libgtest-dev libgmock-dev libbenchmark-dev libeigen3-dev binutils ccache) ;;
+    test) packages+=(libgtest-dev libgmock-dev libbenchmark-dev libeigen3-dev binutils ccache clang) ;;
     lint) packages+=(clang-format git) ;;
     *)
       echo "install_deps.sh: unknown group '$group'; known: test, lint" >&2

@@ -11,7 +11,16 @@ namespace qwen3vl::hw {
 namespace {
 
 // Options of cuModuleLoadDataEx.
-enum JitOption { kErrorLogBuffer = 5, kErrorLogBufferBytes = 6 };
+enum JitOption { kErrorLogBuffer = 5, kErrorLogBufferBytes = 6, kCacheMode = 14 };
+// Loads go through the first cache: compute capability 6.1 leaves it out unless asked, and neighbouring lanes
+// read the same lines one after the other. No kernel reads what another block of its launch writes, for which
+// this cache would be wrong.
+constexpr size_t kCacheAll = 2;
+
+// Of a context: a thread that waits for the device sleeps, and leaves its core to others.
+constexpr unsigned kBlockingSync = 4;
+
+void* JitValue(size_t number) { return reinterpret_cast<void*>(number); }
 
 std::string OnOneLine(std::string text) {
   std::ranges::replace(text, '\n', ' ');
@@ -38,6 +47,8 @@ GpuInfo ChooseDevice(const GpuList& list) {
 CudaContext::CudaContext(const CudaDriver& driver, int ordinal) : driver_(driver) {
   if (driver_.missing_to_compute) throw Error(ErrorCode::kDevice, TooOld(driver_.missing_to_compute));
   Check(driver_.DeviceGet(&device_, ordinal), "cuDeviceGet");
+  // Refused where the app uses the context already: it then waits as the app chose.
+  if (driver_.DevicePrimaryCtxSetFlags) driver_.DevicePrimaryCtxSetFlags(device_, kBlockingSync);
   Check(driver_.DevicePrimaryCtxRetain(&context_, device_), "cuDevicePrimaryCtxRetain");
 }
 
@@ -51,23 +62,21 @@ void CudaContext::Check(int error, const std::string& what) const {
               what + ": CUDA error " + std::to_string(error) + (name ? std::string(" (") + name + ")" : ""));
 }
 
-void CudaContext::MakeCurrent() const { Check(driver_.CtxSetCurrent(context_), "cuCtxSetCurrent"); }
-
 CudaBuffer::CudaBuffer(std::shared_ptr<const CudaContext> context, size_t bytes)
     : context_(std::move(context)) {
   if (bytes == 0) return;
-  const CudaDriver& driver = context_->driver();
-  const int error = driver.MemAlloc(&address_, bytes);
+  const int error = context_->Do([&](const CudaDriver& d) { return d.MemAlloc(&address_, bytes); });
   std::string what = "cuMemAlloc of " + std::to_string(bytes) + " bytes";
   size_t free_bytes = 0, total_bytes = 0;
-  if (error == kCudaOutOfMemory && driver.MemGetInfo(&free_bytes, &total_bytes) == kCudaSuccess)
+  const auto ask = [&](const CudaDriver& d) { return d.MemGetInfo(&free_bytes, &total_bytes); };
+  if (error == kCudaOutOfMemory && context_->Do(ask) == kCudaSuccess)
     what += " (" + std::to_string(free_bytes) + " free)";
   context_->Check(error, what);
   bytes_ = bytes;
 }
 
 CudaBuffer::~CudaBuffer() {
-  if (bytes_) context_->driver().MemFree(address_);
+  if (bytes_) context_->Do([&](const CudaDriver& d) { return d.MemFree(address_); });
 }
 
 CudaBuffer::CudaBuffer(CudaBuffer&& other) noexcept
@@ -84,51 +93,46 @@ CudaBuffer& CudaBuffer::operator=(CudaBuffer&& other) noexcept {
 
 void CudaBuffer::Clear() const {
   if (bytes_ == 0) return;
-  context_->Check(context_->driver().MemsetD8(address_, 0, bytes_),
+  context_->Check(context_->Do([&](const CudaDriver& d) { return d.MemsetD8(address_, 0, bytes_); }),
                   "cuMemsetD8 of " + std::to_string(bytes_) + " bytes");
 }
 
 void CudaBuffer::Upload(size_t offset, const void* from, size_t bytes) const {
   if (bytes == 0) return;
-  context_->Check(context_->driver().MemcpyHtoD(address_ + offset, from, bytes),
-                  "cuMemcpyHtoD of " + std::to_string(bytes) + " bytes");
+  context_->Check(
+      context_->Do([&](const CudaDriver& d) { return d.MemcpyHtoD(address_ + offset, from, bytes); }),
+      "cuMemcpyHtoD of " + std::to_string(bytes) + " bytes");
 }
 
 void CudaBuffer::Download(void* to, size_t offset, size_t bytes) const {
   if (bytes == 0) return;
-  context_->Check(context_->driver().MemcpyDtoH(to, address_ + offset, bytes),
-                  "cuMemcpyDtoH of " + std::to_string(bytes) + " bytes");
+  context_->Check(
+      context_->Do([&](const CudaDriver& d) { return d.MemcpyDtoH(to, address_ + offset, bytes); }),
+      "cuMemcpyDtoH of " + std::to_string(bytes) + " bytes");
 }
 
 CudaModule::CudaModule(std::shared_ptr<const CudaContext> context, const char* ptx)
     : context_(std::move(context)) {
   std::array<char, 1024> log{};
-  std::array<int, 2> options = {kErrorLogBuffer, kErrorLogBufferBytes};
-  std::array<void*, 2> values = {log.data(), reinterpret_cast<void*>(log.size() - 1)};
-  const int error =
-      context_->driver().ModuleLoadDataEx(&module_, ptx, options.size(), options.data(), values.data());
+  std::array<int, 3> options = {kErrorLogBuffer, kErrorLogBufferBytes, kCacheMode};
+  std::array<void*, 3> values = {log.data(), JitValue(log.size() - 1), JitValue(kCacheAll)};
+  const int error = context_->Do([&](const CudaDriver& d) {
+    return d.ModuleLoadDataEx(&module_, ptx, options.size(), options.data(), values.data());
+  });
   const std::string said = OnOneLine(log.data());
   context_->Check(error, "cuModuleLoadDataEx" + (said.empty() ? "" : " [" + said + "]"));
 }
 
 CudaModule::~CudaModule() {
-  if (module_) context_->driver().ModuleUnload(module_);
-}
-
-CudaModule::CudaModule(CudaModule&& other) noexcept
-    : context_(std::move(other.context_)), module_(std::exchange(other.module_, nullptr)) {}
-
-CudaModule& CudaModule::operator=(CudaModule&& other) noexcept {
-  std::swap(context_, other.context_);
-  std::swap(module_, other.module_);
-  return *this;
+  context_->Do([&](const CudaDriver& d) { return d.ModuleUnload(module_); });
 }
 
 CudaHandle CudaModule::Find(const std::string& name) const {
   CudaHandle function = nullptr;
-  if (!module_ || context_->driver().ModuleGetFunction(&function, module_, name.c_str()) != kCudaSuccess)
-    return nullptr;
-  return function;
+  const auto find = [&](const CudaDriver& d) {
+    return d.ModuleGetFunction(&function, module_, name.c_str());
+  };
+  return context_->Do(find) == kCudaSuccess ? function : nullptr;
 }
 
 CudaDevice::CudaDevice(const std::string& driver_library) : info_(ChooseDevice(ListGpus(driver_library))) {
@@ -137,20 +141,30 @@ CudaDevice::CudaDevice(const std::string& driver_library) : info_(ChooseDevice(L
 
 size_t CudaDevice::FreeBytes() const {
   size_t free_bytes = 0, total_bytes = 0;
-  context_->Check(context_->driver().MemGetInfo(&free_bytes, &total_bytes), "cuMemGetInfo");
+  context_->Check(context_->Do([&](const CudaDriver& d) { return d.MemGetInfo(&free_bytes, &total_bytes); }),
+                  "cuMemGetInfo");
   return free_bytes;
+}
+
+std::shared_ptr<const CudaModule> CudaDevice::Module(const std::string& name,
+                                                     const std::function<std::string()>& ptx) const {
+  const std::lock_guard lock(mutex_);
+  std::shared_ptr<const CudaModule>& module = modules_[name];
+  if (!module) module = std::make_shared<const CudaModule>(context_, ptx().c_str());
+  return module;
 }
 
 void CudaDevice::Start(CudaHandle function, CudaGrid grid, unsigned threads, const void* parameters,
                        const std::string& name) const {
   void* pointers[] = {const_cast<void*>(parameters)};
-  context_->Check(context_->driver().LaunchKernel(function, grid.x, grid.y, grid.z, threads, 1, 1, 0, nullptr,
-                                                  pointers, nullptr),
+  context_->Check(context_->Do([&](const CudaDriver& d) {
+    return d.LaunchKernel(function, grid.x, grid.y, grid.z, threads, 1, 1, 0, nullptr, pointers, nullptr);
+  }),
                   "launch of " + name);
 }
 
 void CudaDevice::Wait(const std::string& what) const {
-  context_->Check(context_->driver().CtxSynchronize(), "run of " + what);
+  context_->Check(context_->Do([](const CudaDriver& d) { return d.CtxSynchronize(); }), "run of " + what);
 }
 
 }  // namespace qwen3vl::hw

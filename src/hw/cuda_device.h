@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // One NVIDIA GPU to compute on, through the driver API: its memory, modules and launches. Every function
 // throws Error(kOutOfMemory) where the device has no memory left, and Error(kDevice) naming the driver's
-// function and error for everything else.
+// function and error for everything else. Any thread may call, one at a time; what was current on it for the
+// driver, an app's own context perhaps, is so again when the call returns.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "hw/cuda_driver.h"
@@ -20,11 +24,19 @@ class CudaContext {
   CudaContext(const CudaContext&) = delete;
   CudaContext& operator=(const CudaContext&) = delete;
 
-  const CudaDriver& driver() const { return driver_; }
+  // What `call`, a function of the driver's functions, returns, with the context current for it. The driver's
+  // errors do not throw here: destructors call, too.
+  template <class Call>
+  int Do(const Call& call) const {
+    int error = driver_.CtxPushCurrent(context_);
+    if (error != kCudaSuccess) return error;
+    error = call(driver_);
+    CudaHandle ours = nullptr;
+    driver_.CtxPopCurrent(&ours);
+    return error;
+  }
   // Throws unless `error` is success; `what` is what failed: "cuMemAlloc of 12 bytes".
   void Check(int error, const std::string& what) const;
-  // Before the first call on another thread than the last one's.
-  void MakeCurrent() const;
 
  private:
   CudaDriver driver_;
@@ -56,12 +68,11 @@ class CudaBuffer {
 // Device code that the driver has compiled for the device.
 class CudaModule {
  public:
-  CudaModule() = default;
   // `ptx` is PTX text; what the driver's compiler says stands in the error.
   CudaModule(std::shared_ptr<const CudaContext> context, const char* ptx);
   ~CudaModule();
-  CudaModule(CudaModule&& other) noexcept;
-  CudaModule& operator=(CudaModule&& other) noexcept;
+  CudaModule(const CudaModule&) = delete;
+  CudaModule& operator=(const CudaModule&) = delete;
 
   // The entry point of that name, or null where the module has none.
   CudaHandle Find(const std::string& name) const;
@@ -83,6 +94,10 @@ class CudaDevice {
   const GpuInfo& info() const { return info_; }
   size_t FreeBytes() const;  // of its memory, now
   const std::shared_ptr<const CudaContext>& context() const { return context_; }
+  // The module of that name, compiled from the text that `ptx` makes when it is first asked for, and kept as
+  // long as the device.
+  std::shared_ptr<const CudaModule> Module(const std::string& name,
+                                           const std::function<std::string()>& ptx) const;
   // Starts `function` with one struct as its parameter, after all that was started before.
   void Start(CudaHandle function, CudaGrid grid, unsigned threads, const void* parameters,
              const std::string& name) const;
@@ -92,6 +107,8 @@ class CudaDevice {
  private:
   GpuInfo info_;
   std::shared_ptr<const CudaContext> context_;
+  mutable std::mutex mutex_;  // of modules_
+  mutable std::map<std::string, std::shared_ptr<const CudaModule>> modules_;
 };
 
 }  // namespace qwen3vl::hw

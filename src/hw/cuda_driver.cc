@@ -40,7 +40,8 @@ CudaDriver LoadCudaDriver(const std::string& library_name) {
   missing = &d.missing_to_compute;
   bind(d.DevicePrimaryCtxRetain, "cuDevicePrimaryCtxRetain");
   bind(d.DevicePrimaryCtxRelease, "cuDevicePrimaryCtxRelease");
-  bind(d.CtxSetCurrent, "cuCtxSetCurrent");
+  bind(d.CtxPushCurrent, "cuCtxPushCurrent_v2");
+  bind(d.CtxPopCurrent, "cuCtxPopCurrent_v2");
   bind(d.CtxSynchronize, "cuCtxSynchronize");
   bind(d.ModuleLoadDataEx, "cuModuleLoadDataEx");
   bind(d.ModuleUnload, "cuModuleUnload");
@@ -53,6 +54,9 @@ CudaDriver LoadCudaDriver(const std::string& library_name) {
   bind(d.MemcpyDtoH, "cuMemcpyDtoH_v2");
   bind(d.LaunchKernel, "cuLaunchKernel");
   bind(d.GetErrorName, "cuGetErrorName");
+  const char* not_needed = nullptr;
+  missing = &not_needed;
+  bind(d.DevicePrimaryCtxSetFlags, "cuDevicePrimaryCtxSetFlags");
   return d;
 }
 

@@ -29,7 +29,8 @@ struct CudaDriver {
   // To compute.
   int (*DevicePrimaryCtxRetain)(CudaHandle* context, int device) = nullptr;
   int (*DevicePrimaryCtxRelease)(int device) = nullptr;
-  int (*CtxSetCurrent)(CudaHandle context) = nullptr;
+  int (*CtxPushCurrent)(CudaHandle context) = nullptr;
+  int (*CtxPopCurrent)(CudaHandle* context) = nullptr;
   int (*CtxSynchronize)() = nullptr;
   int (*ModuleLoadDataEx)(CudaHandle* module, const void* image, unsigned n_options, int* options,
                           void** values) = nullptr;
@@ -45,6 +46,8 @@ struct CudaDriver {
                       unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
                       CudaHandle stream, void** parameters, void** extra) = nullptr;
   int (*GetErrorName)(int error, const char** name) = nullptr;
+  // May be null: computing goes without.
+  int (*DevicePrimaryCtxSetFlags)(int device, unsigned flags) = nullptr;
 
   const char* missing_to_list = nullptr;  // the first function of each group that this driver lacks
   const char* missing_to_compute = nullptr;

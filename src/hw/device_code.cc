@@ -39,14 +39,14 @@ DeviceFunctions LoadFunctions(const CudaDevice& device, std::span<const DeviceCo
   for (const DeviceCode& c : code) {
     if (c.compute > compute || c.module != module) continue;
     try {
-      found.module = CudaModule(device.context(), PtxText(c).c_str());
+      found.module = device.Module(module + " " + std::to_string(c.compute), [&] { return PtxText(c); });
     } catch (const Error& e) {
       if (e.code() == ErrorCode::kOutOfMemory) throw;
       found.failure = e.what();
       continue;
     }
     found.entries.clear();
-    for (const std::string& name : names) found.entries.push_back(found.module.Find(name));
+    for (const std::string& name : names) found.entries.push_back(found.module->Find(name));
     if (std::ranges::count(found.entries, nullptr) != 0) continue;
     found.failure.clear();
     return found;

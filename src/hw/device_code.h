@@ -3,6 +3,7 @@
 // module the device gets the newest that it can run.
 #pragma once
 
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -26,7 +27,7 @@ std::string PtxText(const DeviceCode& code);
 
 // Entry points of a module on a device.
 struct DeviceFunctions {
-  CudaModule module;
+  std::shared_ptr<const CudaModule> module;
   std::vector<CudaHandle> entries;  // in the order of the names asked for
   std::string failure;              // why there are none; empty when all are there
 };

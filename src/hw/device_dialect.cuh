@@ -93,7 +93,14 @@ QWEN3VL_DEVICE float Max(float a, float b) {
   return y;
 }
 // yes ? a : b, spelled so that no compiler makes it a choice between addresses, which would keep the array
-// that a and b come from in memory.
+// that a and b come from in memory, or a branch, which would part the lanes of a warp.
+QWEN3VL_DEVICE unsigned Select(bool yes, unsigned a, unsigned b) {
+  unsigned y;
+  asm("{.reg .pred p; setp.ne.u32 p, %3, 0; selp.b32 %0, %1, %2, p;}"
+      : "=r"(y)
+      : "r"(a), "r"(b), "r"(static_cast<unsigned>(yes)));
+  return y;
+}
 QWEN3VL_DEVICE float Select(bool yes, float a, float b) {
   float y;
   asm("{.reg .pred p; setp.ne.u32 p, %3, 0; selp.f32 %0, %1, %2, p;}"
@@ -126,12 +133,25 @@ QWEN3VL_DEVICE float FloatOf(unsigned bits) {
   asm("mov.b32 %0, %1;" : "=f"(y) : "r"(bits));
   return y;
 }
+// 16 bytes of an array that the launch does not write, with one instruction: a plain load is taken apart by
+// clang where its words are used in different places.
+QWEN3VL_DEVICE Word4 LoadWords(const void* at) {
+  Word4 w;
+  asm("{.reg .u64 g; cvta.to.global.u64 g, %4; ld.global.nc.v4.u32 {%0, %1, %2, %3}, [g];}"
+      : "=r"(w.x), "=r"(w.y), "=r"(w.z), "=r"(w.w)
+      : "l"(at));
+  return w;
+}
 // The products of the four signed bytes of a with those of b, added to c.
 QWEN3VL_DEVICE unsigned Dp4a(unsigned a, unsigned b, unsigned c) {
   unsigned y;
   asm("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(y) : "r"(a), "r"(b), "r"(c));
   return y;
 }
+
+#else
+
+QWEN3VL_DEVICE Word4 LoadWords(const void* at) { return *static_cast<const Word4*>(at); }
 
 #endif
 

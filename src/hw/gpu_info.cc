@@ -17,6 +17,7 @@ constexpr int kMaxDevices = 64;
 enum Attribute {
   kMaxSharedMemoryPerBlock = 8,
   kMultiprocessorCount = 16,
+  kKernelTimeLimit = 17,
   kComputeCapabilityMajor = 75,
   kComputeCapabilityMinor = 76,
 };
@@ -45,6 +46,7 @@ std::optional<GpuInfo> Describe(const CudaDriver& driver, int ordinal) {
   gpu.compute_minor = attribute(kComputeCapabilityMinor);
   gpu.multiprocessors = static_cast<size_t>(attribute(kMultiprocessorCount));
   gpu.shared_bytes_per_block = static_cast<size_t>(attribute(kMaxSharedMemoryPerBlock));
+  gpu.drives_display = attribute(kKernelTimeLimit) != 0;
   ok = driver.DeviceTotalMem(&gpu.memory_total_bytes, device) == kCudaSuccess && ok;
   if (!ok) return std::nullopt;
   return gpu;

@@ -17,6 +17,7 @@ struct GpuInfo {
   size_t memory_total_bytes = 0;
   size_t memory_free_bytes = 0;  // 0: not asked for
   int ordinal = 0;               // its place in the driver's list
+  bool drives_display = false;   // as far as it shows: kernels have a time limit, for the display's sake
 };
 
 struct GpuList {

@@ -51,6 +51,7 @@ inline float Exp2(float x) {  // as the device's, results below the normal numbe
 }
 inline float Max(float a, float b) { return std::fmax(a, b); }
 inline float Select(bool yes, float a, float b) { return yes ? a : b; }
+inline unsigned Select(bool yes, unsigned a, unsigned b) { return yes ? a : b; }
 inline unsigned BitsOf(float x) { return std::bit_cast<unsigned>(x); }
 inline float FloatOf(unsigned bits) { return std::bit_cast<float>(bits); }
 inline unsigned Dp4a(unsigned a, unsigned b, unsigned c) {

@@ -39,9 +39,17 @@ TEST(CudaProblem, FewRowsAreSplitAlongTheKeys) {
 
 // The numbers of GPUs with 3 (MX150), 10 (GTX 1060) and 28 (GTX 1080 Ti) multiprocessors, 8 kv heads.
 TEST(ChooseSplits, FillsTheDevice) {
-  EXPECT_EQ(ChooseSplits(8, 4096, 3), 3u);    // 24 blocks: two full waves of 12
-  EXPECT_EQ(ChooseSplits(8, 4096, 10), 5u);   // 40 blocks: one full wave
-  EXPECT_EQ(ChooseSplits(8, 4096, 28), 14u);  // 112 blocks: one full wave
+  EXPECT_EQ(ChooseSplits(8, 4096, 3), 1u);    // 8 blocks of 9; up to four waves are never fuller
+  EXPECT_EQ(ChooseSplits(8, 4096, 10), 7u);   // 56 blocks: two waves of 30
+  EXPECT_EQ(ChooseSplits(8, 4096, 28), 10u);  // 80 blocks: one wave of 84
+}
+
+TEST(ChooseSplits, AreNeverMoreThanThereIsRoomFor) {
+  for (const size_t multiprocessors : {1, 3, 5, 10, 28, 132})
+    for (const size_t blocks : {1, 2, 4, 7, 8, 16, 64})
+      for (const size_t kv_len : {1, 200, 1000, 4096, 40000})
+        EXPECT_LE(ChooseSplits(blocks, kv_len, multiprocessors), MaxSplits(blocks, kv_len, multiprocessors))
+            << blocks << " blocks, " << kv_len << " keys, " << multiprocessors << " multiprocessors";
 }
 
 TEST(ChooseSplits, LeavesEachSplitATile) {
@@ -56,8 +64,8 @@ TEST(CudaProblem, BytesAreKnownBeforehand) {
   // and their statistics besides.
   const CudaLayout at = ProblemOf({1, 1, 4096, 32, 8, 128}).layout;
   EXPECT_EQ(at.v - at.k, size_t{8} * 4096 * 128 * 2);
-  EXPECT_LT(at.bytes, (size_t{16} << 20) + (size_t{128} << 10));
-  EXPECT_EQ(at.partial_stats - at.partial, size_t{32} * 5 * 128 * 4);
+  EXPECT_LT(at.bytes, (size_t{16} << 20) + (size_t{160} << 10));
+  EXPECT_EQ(at.partial_stats - at.partial, size_t{32} * 7 * 128 * 4);
   EXPECT_EQ(at.upload_bytes, at.out);
 }
 

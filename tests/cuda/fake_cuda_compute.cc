@@ -6,8 +6,10 @@
 // memory for a module), "memory" (none for data), "upload", "download", "launch", "launch_memory" (no
 // memory to launch with), "run" (the kernel starts and does not end well). FAKE_CUDA_ORDER ("reverse",
 // "shuffled"): in which order the emulated threads run. FAKE_CUDA_EXECUTE=ptx: what runs is the module's
-// text, on the PTX interpreter. FAKE_CUDA_FREE_MIB: memory that is free before anything is taken, 2 GiB if
-// not set.
+// text, on the PTX interpreter; FAKE_CUDA_EXECUTE=nothing: nothing runs, at once, and memory is zeros to
+// begin with. FAKE_CUDA_FREE_MIB: memory that is free before anything is taken, 2 GiB if not set.
+// FAKE_CUDA_TAKEN_MIB: as much of it is taken by another program after it was asked for. Whatever needs a
+// context wants the device's to be current.
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -34,8 +36,12 @@ using qwen3vl::gpu::EmulatedKernels;
 using qwen3vl::gpu::MemoryRange;
 using qwen3vl::gpu::PtxKernel;
 
-constexpr int kInvalidValue = 1, kOutOfMemory = 2, kInvalidPtx = 218, kUnsupportedPtx = 222, kNotFound = 500,
-              kIllegalAddress = 700, kLaunchFailed = 719;
+constexpr int kInvalidValue = 1, kOutOfMemory = 2, kInvalidContext = 201, kInvalidPtx = 218,
+              kUnsupportedPtx = 222, kNotFound = 500, kIllegalAddress = 700, kLaunchFailed = 719;
+
+constexpr int kJitCacheMode = 14;
+constexpr size_t kJitCacheAll = 2;
+constexpr unsigned kBlockingSync = 4;
 
 struct Module {
   std::string ptx;
@@ -50,6 +56,9 @@ struct Function {
 std::map<uint64_t, size_t> allocations;  // address, bytes
 std::string launch_error;                // what the emulator said of a failed launch
 bool run_failed = false;
+unsigned module_loads = 0, launches = 0;
+int the_context;
+thread_local std::vector<void*> contexts;  // of the thread; the last one is current
 
 std::string_view Setting(const char* name) {
   const char* value = std::getenv(name);
@@ -68,6 +77,16 @@ bool IsAllocated(uint64_t address, size_t bytes) {
   return address - begin <= size && bytes <= size - (address - begin);
 }
 
+bool OursIsCurrent() { return !contexts.empty() && contexts.back() == &the_context; }
+
+// 2 GiB, or what FAKE_CUDA_FREE_MIB says, less what was taken here.
+size_t FreeBytes() {
+  const std::string_view mib = Setting("FAKE_CUDA_FREE_MIB");
+  size_t bytes = mib.empty() ? size_t{2} << 30 : std::stoul(std::string(mib)) << 20;
+  for (const auto& [address, taken] : allocations) bytes -= std::min(bytes, taken);
+  return bytes;
+}
+
 qwen3vl::gpu::ThreadOrder Order() {
   using qwen3vl::gpu::ThreadOrder;
   const std::string_view order = Setting("FAKE_CUDA_ORDER");
@@ -78,18 +97,46 @@ qwen3vl::gpu::ThreadOrder Order() {
 
 }  // namespace
 
+// How often it did that so far.
+FAKE_CUDA_EXPORT unsigned FakeCudaModuleLoads() { return module_loads; }
+FAKE_CUDA_EXPORT unsigned FakeCudaLaunches() { return launches; }
+
+FAKE_CUDA_EXPORT int cuDevicePrimaryCtxSetFlags(int, unsigned flags) {
+  return flags == kBlockingSync ? 0 : kInvalidValue;
+}
 FAKE_CUDA_EXPORT int cuDevicePrimaryCtxRetain(void** context, int) {
-  static int the_context;
   *context = &the_context;
   return 0;
 }
 FAKE_CUDA_EXPORT int cuDevicePrimaryCtxRelease(int) { return 0; }
-FAKE_CUDA_EXPORT int cuCtxSetCurrent(void*) { return 0; }
-FAKE_CUDA_EXPORT int cuCtxSynchronize() { return run_failed ? kIllegalAddress : 0; }
+FAKE_CUDA_EXPORT int cuCtxPushCurrent_v2(void* context) {
+  contexts.push_back(context);
+  return 0;
+}
+FAKE_CUDA_EXPORT int cuCtxPopCurrent_v2(void** context) {
+  if (contexts.empty()) return kInvalidContext;
+  *context = contexts.back();
+  contexts.pop_back();
+  return 0;
+}
+FAKE_CUDA_EXPORT int cuCtxGetCurrent(void** context) {
+  *context = contexts.empty() ? nullptr : contexts.back();
+  return 0;
+}
+FAKE_CUDA_EXPORT int cuCtxSynchronize() {
+  if (!OursIsCurrent()) return kInvalidContext;
+  return run_failed ? kIllegalAddress : 0;
+}
 
 FAKE_CUDA_EXPORT int cuModuleLoadDataEx(void** module, const void* image, unsigned n_options, int* options,
                                         void** values) {
   const std::string_view ptx = static_cast<const char*>(image);
+  if (!OursIsCurrent()) return kInvalidContext;
+  bool loads_cached = false;
+  for (unsigned i = 0; i < n_options; ++i)
+    loads_cached =
+        loads_cached || (options[i] == kJitCacheMode && reinterpret_cast<size_t>(values[i]) == kJitCacheAll);
+  if (!loads_cached) return kInvalidValue;
   if (Fails("load_memory")) return kOutOfMemory;
   const bool refuses_75 = Fails("jit75") && ptx.find(".target sm_75") != std::string_view::npos;
   if (!Fails("jit") && !refuses_75) {
@@ -101,6 +148,7 @@ FAKE_CUDA_EXPORT int cuModuleLoadDataEx(void** module, const void* image, unsign
       return kInvalidPtx;
     }
     *module = loaded.release();
+    ++module_loads;
     return 0;
   }
   for (unsigned i = 0; i < n_options; ++i)
@@ -109,6 +157,7 @@ FAKE_CUDA_EXPORT int cuModuleLoadDataEx(void** module, const void* image, unsign
 }
 
 FAKE_CUDA_EXPORT int cuModuleUnload(void* module) {
+  if (!OursIsCurrent()) return kInvalidContext;
   delete static_cast<Module*>(module);
   return 0;
 }
@@ -129,37 +178,41 @@ FAKE_CUDA_EXPORT int cuModuleGetFunction(void** function, void* module, const ch
 
 FAKE_CUDA_EXPORT int cuMemAlloc_v2(uint64_t* address, size_t bytes) {
   if (bytes == 0) return kInvalidValue;
-  if (Fails("memory")) return kOutOfMemory;
+  if (!OursIsCurrent()) return kInvalidContext;
+  const std::string_view taken = Setting("FAKE_CUDA_TAKEN_MIB");
+  const size_t others = taken.empty() ? 0 : std::stoul(std::string(taken)) << 20;
+  if (Fails("memory") || bytes + others > FreeBytes()) return kOutOfMemory;
   void* memory = nullptr;
   if (posix_memalign(&memory, 256, bytes) != 0) return kOutOfMemory;
-  std::memset(memory, 0xff, bytes);
+  std::memset(memory, Setting("FAKE_CUDA_EXECUTE") == "nothing" ? 0 : 0xff, bytes);
   *address = reinterpret_cast<uint64_t>(memory);
   allocations[*address] = bytes;
   return 0;
 }
 
 FAKE_CUDA_EXPORT int cuMemFree_v2(uint64_t address) {
+  if (!OursIsCurrent()) return kInvalidContext;
   if (allocations.erase(address) == 0) return kInvalidValue;
   std::free(reinterpret_cast<void*>(address));
   return 0;
 }
 
 FAKE_CUDA_EXPORT int cuMemGetInfo_v2(size_t* free_bytes, size_t* total_bytes) {
+  if (!OursIsCurrent()) return kInvalidContext;
   *total_bytes = size_t{2} << 30;
-  *free_bytes = Fails("memory") ? 4096 : *total_bytes;
-  if (const std::string_view mib = Setting("FAKE_CUDA_FREE_MIB"); !mib.empty())
-    *free_bytes = std::stoul(std::string(mib)) << 20;
-  for (const auto& [address, bytes] : allocations) *free_bytes -= std::min(*free_bytes, bytes);
+  *free_bytes = Fails("memory") && Setting("FAKE_CUDA_FREE_MIB").empty() ? 4096 : FreeBytes();
   return 0;
 }
 
 FAKE_CUDA_EXPORT int cuMemsetD8_v2(uint64_t to, unsigned char value, size_t bytes) {
+  if (!OursIsCurrent()) return kInvalidContext;
   if (!IsAllocated(to, bytes)) return kInvalidValue;
   std::memset(reinterpret_cast<void*>(to), value, bytes);
   return 0;
 }
 
 FAKE_CUDA_EXPORT int cuMemcpyHtoD_v2(uint64_t to, const void* from, size_t bytes) {
+  if (!OursIsCurrent()) return kInvalidContext;
   if (!IsAllocated(to, bytes)) return kInvalidValue;
   if (Fails("upload")) return kIllegalAddress;
   std::memcpy(reinterpret_cast<void*>(to), from, bytes);
@@ -167,6 +220,7 @@ FAKE_CUDA_EXPORT int cuMemcpyHtoD_v2(uint64_t to, const void* from, size_t bytes
 }
 
 FAKE_CUDA_EXPORT int cuMemcpyDtoH_v2(void* to, uint64_t from, size_t bytes) {
+  if (!OursIsCurrent()) return kInvalidContext;
   if (!IsAllocated(from, bytes)) return kInvalidValue;
   if (Fails("download")) return kIllegalAddress;
   std::memcpy(to, reinterpret_cast<const void*>(from), bytes);
@@ -181,11 +235,13 @@ FAKE_CUDA_EXPORT int cuLaunchKernel(void* function, unsigned grid_x, unsigned gr
   const bool fits = grid_x >= 1 && grid_y >= 1 && grid_z >= 1 && grid_x <= 0x7fffffffu && grid_y <= 65535 &&
                     grid_z <= 65535 && block_x == source->threads && block_y == 1 && block_z == 1 &&
                     shared_bytes == 0;
+  if (!OursIsCurrent()) return kInvalidContext;
   if (!fits) return kInvalidValue;
   if (Fails("launch")) return kLaunchFailed;
   if (Fails("launch_memory")) return kOutOfMemory;
   run_failed = Fails("run");
-  if (run_failed) return 0;
+  ++launches;
+  if (run_failed || Setting("FAKE_CUDA_EXECUTE") == "nothing") return 0;
   const qwen3vl::gpu::Grid grid{grid_x, grid_y, grid_z};
   const qwen3vl::gpu::KernelArrays arrays(parameters[0], *source, grid);
   const std::vector<MemoryRange> ranges = arrays.Ranges();

@@ -2,6 +2,8 @@
 // The stand-in for NVIDIA's driver library, and what it is told through the environment.
 #pragma once
 
+#include <dlfcn.h>
+
 #include <cstdlib>
 #include <string>
 
@@ -16,7 +18,10 @@ class FakeCuda {
   void Fault(const char* name) { setenv("FAKE_CUDA_FAULT", name, 1); }
   void Order(const char* name) { setenv("FAKE_CUDA_ORDER", name, 1); }
   void ExecutePtx(bool yes) { setenv("FAKE_CUDA_EXECUTE", yes ? "ptx" : "", 1); }
+  // Faster than any processor, with zeros for results.
+  void ExecuteNothing() { setenv("FAKE_CUDA_EXECUTE", "nothing", 1); }
   void FreeMebibytes(const char* n) { setenv("FAKE_CUDA_FREE_MIB", n, 1); }
+  void TakenMebibytes(const char* n) { setenv("FAKE_CUDA_TAKEN_MIB", n, 1); }
 
  private:
   void Set(const char* device) {
@@ -25,6 +30,7 @@ class FakeCuda {
     Order("");
     ExecutePtx(false);
     FreeMebibytes("");
+    TakenMebibytes("");
   }
 };
 
@@ -33,5 +39,11 @@ class FakeCuda {
 inline bool OnStandIn() { return !std::getenv("QWEN3VL_FAKE_CUDA"); }
 
 inline std::string FakeDriver() { return OnStandIn() ? QWEN3VL_FAKE_CUDA : std::getenv("QWEN3VL_FAKE_CUDA"); }
+
+// A function of the stand-in: "FakeCudaLaunches", or one of the driver's that only apps call.
+template <class Function>
+Function* FakeFunction(const char* name) {
+  return reinterpret_cast<Function*>(dlsym(dlopen(QWEN3VL_FAKE_CUDA, RTLD_NOW), name));
+}
 
 }  // namespace qwen3vl::test

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stands in for NVIDIA's driver library in tests. FAKE_CUDA says what it finds: "one" (a GTX 1050), "two"
 // (and an RTX 3060), "ampere" (the RTX 3060 alone), "maxwell" (a GTX 960M), "none", "broken" (does not
-// start), "silent" (two devices, one does not answer). Compiled with FAKE_CUDA_OLD it lacks a function, as
-// drivers before CUDA 3.2 do.
+// start), "silent" (two devices, one does not answer), "display" (a GTX 1050 that drives one). Compiled with
+// FAKE_CUDA_OLD it lacks a function, as drivers before CUDA 3.2 do.
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
@@ -69,6 +69,9 @@ FAKE_CUDA_EXPORT int cuDeviceGetAttribute(int* value, int attribute, int device)
       return 0;
     case 16:
       *value = kDevices[device].multiprocessors;
+      return 0;
+    case 17:
+      *value = Mode() == "display";
       return 0;
     case 75:
       *value = kDevices[device].major;

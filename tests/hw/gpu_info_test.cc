@@ -37,6 +37,11 @@ TEST(GpuInfo, ListsADeviceOfCompute61) {
   ExpectSame(list.devices[0], test::Gtx1050());
 }
 
+TEST(GpuInfo, KnowsADisplaysDeviceByItsTimeLimit) {
+  EXPECT_FALSE(ListFake("one").devices.at(0).drives_display);
+  EXPECT_TRUE(ListFake("display").devices.at(0).drives_display);
+}
+
 TEST(GpuInfo, ListsTwoDevicesInTheDriversOrder) {
   const GpuList list = ListFake("two");
   EXPECT_EQ(list.status, "driver 12.4, 2 devices");

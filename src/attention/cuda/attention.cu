@@ -42,7 +42,7 @@ QWEN3VL_NAME(prefill, _tile256)(const AttentionParams p) {
   qwen3vl::gpu::Prefill<kDim, 256, kFormat, kScores>(p);
 }
 
-QWEN3VL_KERNEL(128, 3)
+QWEN3VL_KERNEL(qwen3vl::gpu::kDecodeThreads, qwen3vl::gpu::kDecodeBlocks)
 QWEN3VL_NAME(decode, )(const AttentionParams p) { qwen3vl::gpu::Decode<kDim, kFormat, kScores>(p); }
 
 QWEN3VL_KERNEL(128, 8)

@@ -40,6 +40,7 @@ static_assert(sizeof(AttentionParams) == 112, "host and device must agree");
 constexpr unsigned kPrefillRows = 64;  // rows of a block of the prefill kernels
 constexpr unsigned kDecodeRows = 4;    // rows of a block of the decode kernel
 constexpr unsigned kDecodeThreads = 128;
+constexpr unsigned kDecodeBlocks = 3;  // of the decode kernel that a multiprocessor holds at a time
 constexpr unsigned kMergeThreads = 128;
 
 }  // namespace qwen3vl::gpu

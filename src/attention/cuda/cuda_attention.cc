@@ -44,7 +44,6 @@ const AttentionKernels& CudaAttention::KernelsFor(const KernelKey& key) {
 
 PathOutcome CudaAttention::Run(const Inputs& in, const Outputs& out, const Options& options, size_t* tile) {
   OpenDevice();
-  device_->context()->MakeCurrent();
   const CudaProblem problem = MakeCudaProblem(in, device_->info().multiprocessors);
   const auto scores = options.gpu_scores == GpuScores::kInt8 ? gpu::ScoreType::kInt8 : gpu::ScoreType::kF32;
   const AttentionKernels& kernels =

@@ -11,7 +11,6 @@ namespace {
 
 constexpr unsigned kHeadDims[] = {64, 72, 80, 128};
 constexpr size_t kMinSplitRows = 128;
-constexpr size_t kBlocksPerMultiprocessor = 4;
 constexpr size_t kMaxGridYZ = 65535;
 constexpr size_t kMaxLength = size_t{1} << 30;  // rows are counted in 32 bits
 
@@ -95,18 +94,19 @@ std::string WhyNotOnCuda(const Inputs& in, const Outputs& out) {
 }
 
 unsigned ChooseSplits(size_t blocks, size_t kv_len, size_t multiprocessors) {
-  const size_t wave = std::max<size_t>(1, multiprocessors) * kBlocksPerMultiprocessor;
+  const size_t wave = std::max<size_t>(1, multiprocessors) * gpu::kDecodeBlocks;
   const size_t most = std::max<size_t>(1, kv_len / kMinSplitRows);
-  size_t splits = std::clamp<size_t>(wave / std::max<size_t>(1, blocks), 1, most);
+  size_t best = std::clamp<size_t>(wave / std::max<size_t>(1, blocks), 1, most);
   const auto fill = [&](size_t n) {  // share of its waves that the launch uses
     return static_cast<double>(blocks * n) / static_cast<double>(CeilDiv(blocks * n, wave) * wave);
   };
-  while (splits < most && splits * blocks < 4 * wave && fill(splits) < 0.9) ++splits;
-  return static_cast<unsigned>(splits);
+  for (size_t n = best + 1; n <= most && n * blocks <= 4 * wave && fill(best) < 0.9; ++n)
+    if (fill(n) > fill(best)) best = n;
+  return static_cast<unsigned>(best);
 }
 
 unsigned MaxSplits(size_t blocks, size_t kv_len, size_t multiprocessors) {
-  const size_t wave = std::max<size_t>(1, multiprocessors) * kBlocksPerMultiprocessor;
+  const size_t wave = std::max<size_t>(1, multiprocessors) * gpu::kDecodeBlocks;
   const size_t most = std::max<size_t>(1, kv_len / kMinSplitRows);
   return static_cast<unsigned>(std::min(most, CeilDiv(4 * wave, std::max<size_t>(1, blocks))));
 }

@@ -44,8 +44,8 @@ std::string WhyNotOnCuda(const Inputs& in, const Outputs& out);
 // Precondition: WhyNotOnCuda has nothing to say. Throws Error(kInvalidArgument) when sizes overflow.
 CudaProblem MakeCudaProblem(const Inputs& in, size_t multiprocessors);
 
-// Kv splits for a decode launch of `blocks` blocks a split: enough to fill the device four times over with a
-// last wave that is nearly full, and no split under 128 keys.
+// Kv splits for a decode launch of `blocks` blocks a split: the fewest that fill the device, up to four times
+// over, with a last wave that is nearly full, or as full as it gets; and no split under 128 keys.
 unsigned ChooseSplits(size_t blocks, size_t kv_len, size_t multiprocessors);
 // No fewer than ChooseSplits gives for that many blocks or more and up to kv_len rows.
 unsigned MaxSplits(size_t blocks, size_t kv_len, size_t multiprocessors);

@@ -12,7 +12,9 @@
 namespace qwen3vl {
 namespace {
 
-constexpr size_t kReservedBytes = size_t{96} << 20;
+// What the driver needs for itself and for the compiled kernels; and for what is shown, where it drives a
+// display.
+constexpr size_t kReservedBytes = size_t{96} << 20, kReservedBesideDisplay = size_t{256} << 20;
 
 bool WantsLayers(const GpuRequest& r) { return r.options->gpu_layers != 0; }
 bool WantsTower(const GpuRequest& r) {
@@ -34,9 +36,7 @@ std::shared_ptr<const hw::CudaDevice> OpenDevice(const GpuRequest& request, cons
   if (code.attention.empty() || code.layers.empty())
     throw Error(ErrorCode::kDevice,
                 "this build has no device code (" + std::string(attention::DescribeDeviceCode()) + ")");
-  auto device = std::make_shared<const hw::CudaDevice>(driver_library);
-  device->context()->MakeCurrent();
-  return device;
+  return std::make_shared<const hw::CudaDevice>(driver_library);
 }
 
 }  // namespace
@@ -54,7 +54,8 @@ std::string FailureOf(const std::function<void()>& choose) {
 
 size_t GpuTarget::UsableBytes() const {
   const size_t free_bytes = device->FreeBytes();
-  return free_bytes - std::min(free_bytes, kReservedBytes);
+  return free_bytes -
+         std::min(free_bytes, device->info().drives_display ? kReservedBesideDisplay : kReservedBytes);
 }
 
 gpu::ScoreType GpuTarget::scores() const {

@@ -21,7 +21,7 @@ struct GpuTarget {
   const GpuCode& code;
   std::shared_ptr<const hw::CudaDevice> device;
 
-  // Free memory of the device, but for what its driver needs for itself and for the compiled kernels.
+  // Free memory of the device, but for what its driver needs, and its display.
   size_t UsableBytes() const;
   // The asked kind of scores, and what attention with them is called in reports.
   gpu::ScoreType scores() const;

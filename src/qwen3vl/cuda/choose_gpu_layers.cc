@@ -85,7 +85,7 @@ class Chooser {
       if (decision.n_layers == 0) return {nullptr, decision.report};
     }
     ThrowIfAsked(attention::Fault::kAlloc, ErrorCode::kOutOfMemory, "no device memory");
-    std::unique_ptr<DeviceDecoder> decoder = Make(decision.n_layers, request_.kv.capacity);
+    std::unique_ptr<DeviceDecoder> decoder = MakeAsFits(offer, decision);
     std::string report = decision.report + MemoryOf(*decoder);
     if (!decision.short_of.empty()) report += "; " + decision.short_of;
     OutputChoice last;
@@ -113,6 +113,21 @@ class Chooser {
         target_.device, target_.code, *request_.config, *request_.weights,
         DecoderPart{
             .range = Last(n), .kv = KvOf(capacity), .max_rows = max_rows(), .scores = target_.scores()});
+  }
+
+  // As many layers as decided, or fewer where another program has taken memory since it was asked for;
+  // `offer` and `decision` follow.
+  std::unique_ptr<DeviceDecoder> MakeAsFits(GpuOffer& offer, GpuDecision& decision) const {
+    for (;;) {
+      try {
+        return Make(decision.n_layers, request_.kv.capacity);
+      } catch (const Error& e) {
+        if (e.code() != ErrorCode::kOutOfMemory || decision.n_layers == 1) throw;
+      }
+      offer.fitting = decision.n_layers - 1;
+      offer.free_bytes = target_.device->FreeBytes();
+      decision = DecideGpuLayers(offer);
+    }
   }
 
   GpuOffer Offer() const {

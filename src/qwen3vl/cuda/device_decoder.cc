@@ -23,7 +23,7 @@ std::set<gpu::WeightFormat> FormatsOf(const DecoderMemory& memory) {
 
 DeviceDecoder::DeviceDecoder(std::shared_ptr<const hw::CudaDevice> device, const GpuCode& code,
                              const TextConfig& config, const TextWeights& weights, const DecoderPart& part)
-    : device_((device->context()->MakeCurrent(), std::move(device))),
+    : device_(std::move(device)),
       config_(config),
       range_(part.range),
       kv_(part.kv),
@@ -37,14 +37,6 @@ DeviceDecoder::DeviceDecoder(std::shared_ptr<const hw::CudaDevice> device, const
   // Hidden rows of a tile are read and weighted with zero: they must hold numbers.
   cache_.Clear();
   UploadWeights(weights);
-}
-
-DeviceDecoder::~DeviceDecoder() {
-  try {
-    device_->context()->MakeCurrent();  // for the buffers to be given back from this thread
-  } catch (const Error&) {
-    // The device is gone, and its memory with it.
-  }
 }
 
 void DeviceDecoder::UploadWeights(const TextWeights& weights) {
@@ -212,42 +204,54 @@ void DeviceDecoder::RunLayer(size_t index, const LayersStep& step, const Chunk& 
   if (index < step.n_deepstack) AddFeatures(index, step, chunk);
 }
 
-// New keys and values of layers first_layer .. to the cache in main memory.
-void DeviceDecoder::Flush(const LayersStep& step, const Chunk& chunk, size_t first_layer, size_t n_layers) {
-  device_->Wait("decoder layers " + std::to_string(first_layer) + " to " +
-                std::to_string(first_layer + n_layers - 1));
+// New keys and values of these layers to staged_.
+void DeviceDecoder::Fetch(const Chunk& chunk, LayerRange layers) {
+  device_->Wait("decoder layers " + std::to_string(layers.first) + " to " + std::to_string(layers.end - 1));
+  const size_t values = 2 * layers.size() * chunk.n * config_.kv_dim();
+  staged_.Reserve(values);
+  activations_.Download(staged_.data(), memory_.at.staged, values * sizeof(float));
+}
+
+// From staged_ to the cache in main memory.
+void DeviceDecoder::Store(const LayersStep& step, const Chunk& chunk, LayerRange layers) const {
   const size_t each = chunk.n * config_.kv_dim();
-  staged_.Reserve(2 * n_layers * each);
-  activations_.Download(staged_.data(), memory_.at.staged, 2 * n_layers * each * sizeof(float));
-  for (size_t i = 0; i < n_layers; ++i) {
+  for (size_t i = 0; i < layers.size(); ++i) {
     const float* k = staged_.data() + 2 * i * each;
     const float* v = k + each;
     // The kernels would spread it to rows that do not see it.
     if (!std::all_of(v, v + each, [](float x) { return std::isfinite(x); }))
       throw Error(ErrorCode::kUnsupported,
-                  "text.layer." + std::to_string(first_layer + i) + ": a value is not finite");
-    step.cache->Append(first_layer + i, {k, chunk.n, config_.kv_dim()}, {v, chunk.n, config_.kv_dim()});
+                  "text.layer." + std::to_string(layers.first + i) + ": a value is not finite");
+    step.cache->Append(layers.first + i, {k, chunk.n, config_.kv_dim()}, {v, chunk.n, config_.kv_dim()});
   }
 }
 
+void DeviceDecoder::RepeatLayer(const LayersStep& step, size_t times) {
+  const Chunk chunk{0, step.x.rows, step.cache->layer(range_.first).length};
+  UploadChunk(step, chunk);
+  for (size_t i = 0; i < times; ++i) RunLayer(range_.first, step, chunk, /*slot=*/0);
+  device_->Wait("decoder layer " + std::to_string(range_.first));
+}
+
 void DeviceDecoder::Run(const LayersStep& step, LayerRange part, const Runtime& runtime) {
-  device_->context()->MakeCurrent();
   x_.Reserve(step.x.rows * config_.dim);
   const size_t before = step.cache->layer(part.first).length;
   for (size_t begin = 0; begin < step.x.rows; begin += memory_.at.max_rows) {
     const Chunk chunk{begin, std::min(memory_.at.max_rows, step.x.rows - begin), before + begin};
     const size_t slots = memory_.at.staged_rows / chunk.n;
     UploadChunk(step, chunk);
-    size_t flushed = part.first;
+    LayerRange fetched{part.first, part.first};
     for (size_t i = part.first; i < part.end; ++i) {
-      RunLayer(i, step, chunk, i - flushed);
-      if (i + 1 - flushed < slots && i + 1 < part.end) continue;
-      Flush(step, chunk, flushed, i + 1 - flushed);
-      flushed = i + 1;
+      RunLayer(i, step, chunk, i - fetched.end);
+      if (i + 1 - fetched.end < slots && i + 1 < part.end) continue;
+      Store(step, chunk, fetched);  // while the device works on the next ones
+      fetched = {fetched.end, i + 1};
+      Fetch(chunk, fetched);
       runtime.CheckCancelled();
     }
     activations_.Download(x_.data() + begin * config_.dim, memory_.at.x,
                           chunk.n * config_.dim * sizeof(float));
+    Store(step, chunk, fetched);
   }
   const float *begin = x_.data(), *end = begin + step.x.rows * config_.dim;
   if (runtime.check_finite && !std::all_of(begin, end, [](float x) { return std::isfinite(x); }))

@@ -32,15 +32,18 @@ class DeviceDecoder {
   // Error(kOutOfMemory).
   DeviceDecoder(std::shared_ptr<const hw::CudaDevice> device, const GpuCode& code, const TextConfig& config,
                 const TextWeights& weights, const DecoderPart& part);
-  ~DeviceDecoder();
 
   const LayerRange& range() const { return range_; }
   const attention::KvCacheShape& kv() const { return kv_; }
+  size_t max_rows() const { return memory_.at.max_rows; }
   size_t bytes() const { return memory_.total(); }  // of device memory
 
   // Layers `part` of range() on step.x, and their keys and values to step.cache. Throws Error, and
   // CancelledSignal; then step.x is as before, and the caller truncates the cache.
   void Run(const LayersStep& step, LayerRange part, const Runtime& runtime);
+  // The first layer alone, that many times, for its speed: the result stays on the device, and step.cache as
+  // it is. Precondition: no more rows than max_rows().
+  void RepeatLayer(const LayersStep& step, size_t times);
 
  private:
   // Up to max_rows tokens of a step on their way through the layers.
@@ -58,7 +61,8 @@ class DeviceDecoder {
   void Keep(size_t index, const Chunk& chunk, hw::CudaAddress rows, bool values);
   void Mlp(const PlacedLayer& layer, size_t n);
   void AddFeatures(size_t index, const LayersStep& step, const Chunk& chunk);
-  void Flush(const LayersStep& step, const Chunk& chunk, size_t first_layer, size_t n_layers);
+  void Fetch(const Chunk& chunk, LayerRange layers);
+  void Store(const LayersStep& step, const Chunk& chunk, LayerRange layers) const;
   void Products(std::span<const DeviceProduct> parts, hw::CudaAddress x, size_t n, size_t cols);
 
   hw::CudaAddress act(size_t offset) const { return activations_.address() + offset; }

@@ -27,24 +27,15 @@ PlacedOutput PlaceOutput(const Weight& weight) {
 
 DeviceOutput::DeviceOutput(std::shared_ptr<const hw::CudaDevice> device, const GpuCode& code,
                            const Weight& weight)
-    : device_((device->context()->MakeCurrent(), std::move(device))),
+    : device_(std::move(device)),
       placed_(PlaceOutput(weight)),
       kernels_(device_, code.layers, {placed_.weight.layout.format}, hw::Format::kF32),
       memory_(device_->context(), placed_.bytes) {
   UploadMatrix(weight, placed_.weight, memory_);
 }
 
-DeviceOutput::~DeviceOutput() {
-  try {
-    device_->context()->MakeCurrent();  // for the buffer to be given back from this thread
-  } catch (const Error&) {
-    // The device is gone, and its memory with it.
-  }
-}
-
 void DeviceOutput::Run(hw::MatrixView<const float> x, hw::MatrixView<float> logits) const {
   assert(x.rows == logits.rows && logits.cols == placed_.weight.layout.rows);
-  device_->context()->MakeCurrent();
   const hw::CudaAddress base = memory_.address();
   const DeviceProduct product{.weight = &placed_.weight, .y = base + placed_.logits};
   for (size_t begin = 0; begin < x.rows; begin += kGpuOutputRows) {

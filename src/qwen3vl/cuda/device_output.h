@@ -27,7 +27,6 @@ class DeviceOutput {
   // Loads the kernels, takes the memory and brings the weights there. Throws Error(kDevice) or
   // Error(kOutOfMemory).
   DeviceOutput(std::shared_ptr<const hw::CudaDevice> device, const GpuCode& code, const Weight& weight);
-  ~DeviceOutput();
 
   size_t bytes() const { return memory_.bytes(); }  // of device memory
 

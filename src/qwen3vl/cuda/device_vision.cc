@@ -30,7 +30,7 @@ bool IsFinite(const hw::AlignedBuffer<float>& values) {
 DeviceVision::DeviceVision(std::shared_ptr<const hw::CudaDevice> device, const GpuCode& code,
                            const VisionConfig& config, const VisionWeights& weights, size_t max_patches,
                            gpu::ScoreType scores)
-    : device_((device->context()->MakeCurrent(), std::move(device))),
+    : device_(std::move(device)),
       config_(config),
       placed_(PlaceVisionWeights(weights)),
       layer_kernels_(device_, code.layers, FormatsOf(placed_), hw::Format::kF32),
@@ -39,14 +39,6 @@ DeviceVision::DeviceVision(std::shared_ptr<const hw::CudaDevice> device, const G
       weights_(device_->context(), placed_.bytes) {
   MakeRoomFor(max_patches);
   UploadWeights(weights);
-}
-
-DeviceVision::~DeviceVision() {
-  try {
-    device_->context()->MakeCurrent();  // for the buffers to be given back from this thread
-  } catch (const Error&) {
-    // The device is gone, and its memory with it.
-  }
 }
 
 void DeviceVision::UploadWeights(const VisionWeights& weights) {
@@ -222,16 +214,14 @@ void DeviceVision::TraceBlock(const VisionStep& step, size_t index, const Group&
   runtime.Trace(step.prefix + ".block." + std::to_string(index), {group.n, config_.dim}, x.data());
 }
 
-void DeviceVision::RunBlock(size_t index, const VisionStep& step) {
-  device_->context()->MakeCurrent();
+void DeviceVision::RepeatBlock(size_t index, const VisionStep& step, size_t times) {
   const Group group = Split(step).front();
   UploadGroup(step, group);
-  Block(index, group.n);
+  for (size_t i = 0; i < times; ++i) Block(index, group.n);
   device_->Wait("vision block " + std::to_string(index));
 }
 
 void DeviceVision::Encode(const VisionStep& step, VisualFeatures& features, const Runtime& runtime) {
-  device_->context()->MakeCurrent();
   const size_t joined = config_.merge_size * config_.merge_size;
   const std::vector<Group> groups = Split(step);
   for (size_t g = 0; g < groups.size(); ++g) {

@@ -23,15 +23,15 @@ class DeviceVision {
   // Error(kOutOfMemory).
   DeviceVision(std::shared_ptr<const hw::CudaDevice> device, const GpuCode& code, const VisionConfig& config,
                const VisionWeights& weights, size_t max_patches, gpu::ScoreType scores);
-  ~DeviceVision();
 
   size_t bytes() const { return weights_.bytes() + activations_.bytes(); }  // of device memory
 
   // Throws Error and CancelledSignal; features are then void. Error(kOutOfMemory) leaves the tower fit for
   // smaller pictures.
   void Encode(const VisionStep& step, VisualFeatures& features, const Runtime& runtime);
-  // Block `index` alone, for its speed; its result stays on the device. As many patches as there is room for.
-  void RunBlock(size_t index, const VisionStep& step);
+  // Block `index` alone, that many times, for its speed; its result stays on the device. As many patches as
+  // there is room for.
+  void RepeatBlock(size_t index, const VisionStep& step, size_t times);
 
  private:
   // Whole segments of a step that are on the device together.

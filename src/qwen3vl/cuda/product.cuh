@@ -27,7 +27,7 @@ QWEN3VL_DEVICE float AddGroup(const ProductParams& p, const CodeGroup& g, unsign
                               float sum) {
   const unsigned long long at =
       (static_cast<unsigned long long>(token) * p.blocks + block) * kBlockCols + g.column;
-  const Word4 q = *reinterpret_cast<const Word4*>(p.q + at / 4);
+  const Word4 q = LoadWords(p.q + at / 4);
   const unsigned dot = Dot16(g.codes, q, kSumBits);
   sum = Fma(g.scale * p.scales[at / 32], FloatOf(dot) - kSumStart, sum);
   if constexpr (kHasMin<kFormat>) sum = Fma(-g.min, p.sums[at / 16], sum);
@@ -141,8 +141,7 @@ QWEN3VL_DEVICE void FillCodes(const ProductParams& p, unsigned slice,
     const unsigned long long at =
         (static_cast<unsigned long long>(row < p.n ? row : p.n - 1) * p.blocks * 2 + slice) * T::kCols +
         part * 16;
-    *reinterpret_cast<Word4*>(&shared.x[local * T::kPitch + part * 4]) =
-        *reinterpret_cast<const Word4*>(p.q + at / 4);
+    *reinterpret_cast<Word4*>(&shared.x[local * T::kPitch + part * 4]) = LoadWords(p.q + at / 4);
     if (part * 16 % T::kSub != 0) continue;
     const unsigned sub = local * T::kSubPitch + part * 16 / T::kSub;
     shared.x_scale[sub] = p.scales[at / 32];

@@ -27,11 +27,10 @@ constexpr bool kHasMin = kFormat != WeightFormat::kQ8_0;
 template <WeightFormat kFormat>  // columns that share scale and min
 constexpr unsigned kSubBlock = kFormat == WeightFormat::kQ6_K ? 16 : 32;
 
-QWEN3VL_DEVICE Word4 LoadWords(const unsigned char* at) { return *reinterpret_cast<const Word4*>(at); }
 QWEN3VL_DEVICE float LowHalf(unsigned word) { return HalfToFloat(static_cast<unsigned short>(word)); }
 QWEN3VL_DEVICE float HighHalf(unsigned word) { return HalfToFloat(static_cast<unsigned short>(word >> 16)); }
 QWEN3VL_DEVICE unsigned WordOf(const Word4& w, unsigned index) {
-  return index == 0 ? w.x : index == 1 ? w.y : index == 2 ? w.z : w.w;
+  return Select(index < 2, Select(index == 0, w.x, w.y), Select(index == 2, w.z, w.w));
 }
 
 QWEN3VL_DEVICE Word4 Nibbles(const Word4& w, unsigned shift) {
@@ -44,8 +43,8 @@ QWEN3VL_DEVICE Word4 Nibbles(const Word4& w, unsigned shift) {
 QWEN3VL_DEVICE void UnpackScales(const Word4& head, unsigned j, float d, float dmin, CodeGroup& group) {
   const unsigned shift = 8 * (j % 4);
   const unsigned y = head.y >> shift, z = head.z >> shift, w = head.w >> shift;
-  const unsigned scale = j < 4 ? y & 63 : (w & 15) | (y >> 6 & 3) << 4;
-  const unsigned min = j < 4 ? z & 63 : (w >> 4 & 15) | (z >> 6 & 3) << 4;
+  const unsigned scale = Select(j < 4, y & 63, (w & 15) | (y >> 6 & 3) << 4);
+  const unsigned min = Select(j < 4, z & 63, (w >> 4 & 15) | (z >> 6 & 3) << 4);
   group.scale = d * static_cast<float>(scale);
   group.min = dmin * static_cast<float>(min);
 }
@@ -74,7 +73,7 @@ QWEN3VL_DEVICE CodeUnit LoadUnit(const unsigned char* row, unsigned blocks, unsi
   if constexpr (kFormat == WeightFormat::kQ8_0) {
     const unsigned char* at = row + block * 272u;
     const unsigned word = WordOf(LoadWords(at), unit / 2);
-    const float scale = unit % 2 ? HighHalf(word) : LowHalf(word);
+    const float scale = LowHalf(word >> 16 * (unit % 2));
     return {{LoadWords(at + 16 + 32 * unit), 32 * unit, scale, 0.0f},
             {LoadWords(at + 32 + 32 * unit), 32 * unit + 16, scale, 0.0f}};
   } else if constexpr (kFormat == WeightFormat::kQ4_0) {

@@ -157,7 +157,6 @@ void PrintCode(const hw::CudaDevice& device, std::span<const hw::DeviceCode> cod
 
 int Run(size_t length) {
   const hw::CudaDevice device(test::NamedDriver());
-  device.context()->MakeCurrent();
   test::GpuPeaks peaks(device);
   const hw::GpuInfo& gpu = device.info();
   std::printf("%s, compute capability %d.%d, %zu multiprocessors, %zu MiB; device code: %s.\n",

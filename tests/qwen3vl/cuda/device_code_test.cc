@@ -15,8 +15,10 @@
 #include <string_view>
 
 #include "attention/cuda/attention_cuda.h"
+#include "attention/cuda/attention_params.h"
 #include "attention/cuda/device_code.h"
 #include "cuda/emulated_kernels.h"
+#include "qwen3vl/cuda/layer_params.h"
 #include "support/temp_dir.h"
 
 namespace qwen3vl {
@@ -56,6 +58,13 @@ std::vector<CodeSet> CodeSets() {
       all.push_back(set);
     }
   return all;
+}
+
+// Without code nearly all tests of it are skipped: that must not happen unnoticed.
+TEST(DeviceCodeTables, HoldCodeWhereThereIsACompiler) {
+  if (std::string_view(QWEN3VL_DEVICE_COMPILERS).empty()) GTEST_SKIP() << "no compiler for device code here";
+  EXPECT_FALSE(attention::EmbeddedDeviceCode().empty()) << attention::DescribeDeviceCode();
+  EXPECT_FALSE(EmbeddedDeviceCode().empty()) << attention::DescribeDeviceCode();
 }
 
 TEST(DeviceCodeTables, EveryModuleIsCheckedBelow) {
@@ -136,6 +145,36 @@ TEST_P(DeviceCodeTest, KeepsEverythingInRegistersAndSharedMemory) {
   }
 }
 
+// From the entry point of that name to the next one.
+std::string_view TextOf(const std::string& ptx, const std::string& entry) {
+  const size_t begin = ptx.find(".entry " + entry + "(");
+  return std::string_view(ptx).substr(begin, ptx.find(".entry ", begin + 1) - begin);
+}
+
+size_t CountOf(std::string_view text, const char* pattern) {
+  const std::regex wanted(pattern);
+  return static_cast<size_t>(
+      std::distance(std::cregex_iterator(text.begin(), text.end(), wanted), std::cregex_iterator()));
+}
+
+// Codes come 16 bytes at a time, of weights and of activations; smaller loads would read each line of memory
+// several times.
+TEST_P(DeviceCodeTest, CodesComeInLoadsOf16Bytes) {
+  // Of 32 weights, with what goes with them.
+  const std::map<std::string, size_t> weight_loads = {
+      {"Q8_0", 3}, {"Q4_0", 2}, {"Q4_K", 2}, {"Q5_K", 3}, {"Q6_K", 2}};
+  for (const auto& [name, ptx] : modules_) {
+    const auto format = weight_loads.find(name.substr(name.find('_') + 1));
+    if (!name.starts_with("product_") || format == weight_loads.end()) continue;
+    for (const auto& [kind, rows] : {std::pair{"_one", 1u}, {"_four", gpu::kMaxDotTokens}, {"_tile", 1u}}) {
+      SCOPED_TRACE(name + kind);
+      const std::string_view text = TextOf(ptx, name + kind);
+      EXPECT_EQ(CountOf(text, R"(ld\.global\.nc\.v4\.u32)"), format->second + 2 * rows);
+      EXPECT_EQ(CountOf(text, R"(ld\.global(\.nc)?(\.v2)?\.[bu](32|64))"), 0u);
+    }
+  }
+}
+
 // What a kernel's blocks may take of a multiprocessor of compute capability 6.1, which has 64 K registers and
 // 96 KB of shared memory: as many blocks of it have to fit as its launch bounds promise. A kernel is of the
 // first kind that stands in its name.
@@ -145,7 +184,7 @@ struct Limits {
 };
 constexpr Limits kLimits[] = {{"_tile128", 128, 2},
                               {"_tile256", 256, 1},
-                              {"attention_decode", 128, 3},
+                              {"attention_decode", gpu::kDecodeThreads, gpu::kDecodeBlocks},
                               {"attention_merge", 128, 8},
                               {"layer_heads", 128, 8},
                               {"layer_keep", 128, 8},

@@ -80,8 +80,9 @@ class Decoder {
                                            DecoderPart{{0, kLayers}, kv_, max_rows, scores_});
   }
 
-  // One weight of the first layer's queries, in floats.
-  float& query_weight() { return *reinterpret_cast<float*>(made_.front().bytes.data()); }
+  // One weight of the first layer's queries, or values, in floats.
+  float& query_weight() { return *reinterpret_cast<float*>(made_[0].bytes.data()); }
+  float& value_weight() { return *reinterpret_cast<float*>(made_[2].bytes.data()); }
 
   rope::RopeTable Rope(size_t first, size_t n) const {
     std::vector<rope::Position> positions;
@@ -266,6 +267,51 @@ TEST(DeviceDecoder, NaNInQueriesIsNoticed) {
         ErrorCode::kUnsupported, "text.layer.1: a value is not finite",
         device->Run({.x = {x.data(), 9, kDim}, .rope = &rope, .cache = &cache}, device->range(), runtime));
   }
+}
+
+TEST(DeviceDecoder, ALayerIsRepeatedOnTheDeviceAlone) {
+  if (!test::OnStandIn()) GTEST_SKIP() << "the stand-in counts launches";
+  FakeCuda fake;
+  const auto launches = test::FakeFunction<unsigned()>("FakeCudaLaunches");
+  const Decoder decoder({"", Format::kF32, Format::kF32, Format::kF32, 4, 2, 64, 0});
+  const rope::RopeTable rope = decoder.Rope(0, 5);
+  KvCache cache(decoder.kv());
+  const std::vector<float> before = test::SeededNormal(9, 5 * kDim);
+  std::vector<float> x = before;
+  const std::unique_ptr<DeviceDecoder> device = decoder.OnGpu(16);
+  const auto launched = [&](size_t times) {
+    const unsigned start = launches();
+    device->RepeatLayer({.x = {x.data(), 5, kDim}, .rope = &rope, .cache = &cache}, times);
+    return launches() - start;
+  };
+  const unsigned once = launched(1);
+  EXPECT_GT(once, 0u);
+  EXPECT_EQ(launched(3), 3 * once);
+  EXPECT_EQ(x, before);
+  EXPECT_EQ(cache.length(), 0u);
+}
+
+// It must not wait while values come to the cache in main memory: those of the first layer are looked at when
+// the second one has been started.
+TEST(DeviceDecoder, TheDeviceWorksOnWhileValuesAreStored) {
+  if (!test::OnStandIn()) GTEST_SKIP() << "the stand-in counts launches";
+  FakeCuda fake;
+  const auto launches = test::FakeFunction<unsigned()>("FakeCudaLaunches");
+  Decoder decoder({"", Format::kF32, Format::kF32, Format::kF32, 4, 2, 64, 0});
+  const rope::RopeTable rope = decoder.Rope(0, 16);
+  const auto run = [&] {
+    KvCache cache(decoder.kv());
+    std::vector<float> x = test::SeededNormal(9, 16 * kDim);
+    Runtime runtime{SessionOptions{.threads = 1, .use_tuning = false}};
+    const std::unique_ptr<DeviceDecoder> device = decoder.OnGpu(16);
+    device->Run({.x = {x.data(), 16, kDim}, .rope = &rope, .cache = &cache}, device->range(), runtime);
+  };
+  const unsigned before = launches();
+  run();
+  const unsigned of_both_layers = launches() - before;
+  decoder.value_weight() = NAN;
+  EXPECT_ERROR(ErrorCode::kUnsupported, "text.layer.0: a value is not finite", run());
+  EXPECT_EQ(launches() - before, 2 * of_both_layers);
 }
 
 TEST(DeviceDecoder, MemoryIsKnownBeforehand) {

@@ -138,8 +138,21 @@ TEST_F(GpuLayersTest, AutoSaysWhatItMeasured) {
   options.context = 16;
   options.gpu_vision = GpuVision::kOff;
   Session session(TinyModel(), options);
-  EXPECT_THAT(session.gpu_report(), AllOf(HasSubstr("a layer takes"), Not(HasSubstr("tower"))));
+  // The emulator is slower than any processor.
+  EXPECT_THAT(session.gpu_report(),
+              AllOf(HasSubstr("all layers on the CPU: a layer takes"), Not(HasSubstr("tower"))));
   EXPECT_EQ(Run(session, c, 2).ids, Greedy(c, 2));
+}
+
+TEST_F(GpuLayersTest, AutoTakesAGpuThatIsFaster) {
+  fake_.ExecuteNothing();
+  SessionOptions options = Options(kAutoGpuLayers);
+  options.context = 16;
+  const std::string gpu = "NVIDIA GeForce GTX 1050: ";
+  EXPECT_THAT(Session(TinyModel(), options).gpu_report(),
+              AllOf(HasSubstr("2 of 2 layers on " + gpu + "a layer takes "),
+                    HasSubstr("; the output matrix on " + gpu + "it takes "),
+                    HasSubstr("; the vision tower on " + gpu + "a block takes ")));
 }
 
 TEST_F(GpuLayersTest, NoMoreLayersThanTheMemoryHolds) {
@@ -165,6 +178,26 @@ TEST_F(GpuLayersTest, NoMoreLayersThanTheMemoryHolds) {
               AllOf(HasSubstr("can take none"), HasSubstr("; the vision tower on NVIDIA")));
   EXPECT_THAT(report("107", options),
               AllOf(HasSubstr("1 of 2 layers"), HasSubstr("; the vision tower on NVIDIA")));
+}
+
+// What is shown needs memory, too.
+TEST_F(GpuLayersTest, ADisplayKeepsMoreOfTheMemory) {
+  fake_.Device("display");
+  fake_.FreeMebibytes("257");
+  EXPECT_THAT(Session(TinyModel(), Options(2)).gpu_report(), HasSubstr("can take none"));
+  fake_.FreeMebibytes("263");
+  EXPECT_THAT(Session(TinyModel(), Options(2)).gpu_report(), HasSubstr("1 of 2 layers"));
+}
+
+// Between the question what is free and the taking of it.
+TEST_F(GpuLayersTest, FewerLayersWhereAnotherProgramIsFaster) {
+  const GoldenCase c = CaseNamed("robust_text");
+  fake_.FreeMebibytes("105");
+  fake_.TakenMebibytes("98");
+  Session session(TinyModel(), Options(2));
+  EXPECT_THAT(session.gpu_report(), AllOf(HasSubstr("1 of 2 layers"), HasSubstr("no more fit in the"),
+                                          Not(HasSubstr("output matrix"))));
+  EXPECT_EQ(Run(session, c, 2).ids, Greedy(c, 2));
 }
 
 TEST_F(GpuLayersTest, NobodyAsksNobodyIsTold) {
