@@ -3,8 +3,8 @@
 # is plain C++, and any of these compilers will do, each found out by compiling a kernel:
 #   compute capability 6.1: clang (PTX 6.0, which every driver since 2017 takes), else an nvcc that still knows it (up to 12)
 #   compute capability 7.5: nvcc
-# Where there is none the table is empty, and the library says so when the GPU is asked for. Where there is one that does
-# not work, configuring stops: GPU code is not left out unnoticed.
+# Where there is none the table is empty, and the library says so when the GPU is asked for. One that was found and does
+# not work is warned of, one that was named stops the configuration: GPU code is not left out unnoticed.
 set(QWEN3VL_DEVICE_CLANG "" CACHE STRING "clang++ for the GPU kernels; empty: look for one, OFF: use none")
 set(QWEN3VL_DEVICE_NVCC "" CACHE STRING "nvcc for the GPU kernels; empty: look for one, OFF: use none")
 set(qwen3vl_device_dir ${PROJECT_BINARY_DIR}/device_code)
@@ -41,11 +41,18 @@ QWEN3VL_KERNEL(128, 1) probe(float* x) { x[qwen3vl::gpu::ThreadIndex()] = qwen3v
   file(REMOVE ${qwen3vl_device_dir}/probe.ptx)
 endfunction()
 
-# Stops unless that command line, the compiler's first, makes PTX; `option` is the one that names or leaves out the compiler.
-function(qwen3vl_require_ptx option compiler)
+# Sets `out` to whether that command line, the compiler's first, makes PTX; `option` is the one that names or leaves out
+# the compiler.
+function(qwen3vl_makes_ptx out option compiler)
   qwen3vl_why_no_ptx(why ${compiler} ${ARGN})
+  set(${out} TRUE PARENT_SCOPE)
   if(why)
-    message(FATAL_ERROR "GPU code: ${compiler} makes none (${why})\n"
+    set(${out} FALSE PARENT_SCOPE)
+    set(severity WARNING)
+    if(${option})
+      set(severity FATAL_ERROR)
+    endif()
+    message(${severity} "GPU code: ${compiler} makes none (${why})\n"
       "Name another compiler with -D ${option}=FILE, or do without it with -D ${option}=OFF.")
   endif()
 endfunction()
@@ -71,14 +78,18 @@ set(qwen3vl_device_61 "")
 set(qwen3vl_device_text "")
 if(clang)
   qwen3vl_compiler_version(version clang ${clang})
-  qwen3vl_require_ptx(QWEN3VL_DEVICE_CLANG ${clang} ${clang_flags})
-  set(qwen3vl_device_61 ${clang} ${clang_flags})
-  list(APPEND qwen3vl_device_text "compute capability 6.1 (${version})")
+  qwen3vl_makes_ptx(works QWEN3VL_DEVICE_CLANG ${clang} ${clang_flags})
+  if(works)
+    set(qwen3vl_device_61 ${clang} ${clang_flags})
+    list(APPEND qwen3vl_device_text "compute capability 6.1 (${version})")
+  endif()
 endif()
 if(nvcc)
   qwen3vl_compiler_version(version nvcc ${nvcc})
-  qwen3vl_require_ptx(QWEN3VL_DEVICE_NVCC ${nvcc} -arch=compute_75 ${nvcc_flags})
-  set(qwen3vl_device_75 ${nvcc} -arch=compute_75 ${nvcc_flags} -DQWEN3VL_TILE_256_ONLY)
+  qwen3vl_makes_ptx(works QWEN3VL_DEVICE_NVCC ${nvcc} -arch=compute_75 ${nvcc_flags})
+  if(works)
+    set(qwen3vl_device_75 ${nvcc} -arch=compute_75 ${nvcc_flags} -DQWEN3VL_TILE_256_ONLY)
+  endif()
   if(NOT qwen3vl_device_61)
     qwen3vl_why_no_ptx(why ${nvcc} -arch=compute_61 ${nvcc_flags})
     if(why)
@@ -90,13 +101,15 @@ if(nvcc)
       list(APPEND qwen3vl_device_text "compute capability 6.1 (${version})")
     endif()
   endif()
-  list(APPEND qwen3vl_device_text "compute capability 7.5 (${version})")
+  if(works)
+    list(APPEND qwen3vl_device_text "compute capability 7.5 (${version})")
+  endif()
 endif()
 # For the tests: with a compiler there is code.
 set_property(GLOBAL PROPERTY QWEN3VL_DEVICE_COMPILERS ${clang} ${nvcc})
 list(JOIN qwen3vl_device_text ", " qwen3vl_device_text)
 if(NOT qwen3vl_device_text)
-  set(qwen3vl_device_text "none (no compiler for it was found when this was built)")
+  set(qwen3vl_device_text "none (no compiler that makes it was found when this was built)")
 endif()
 message(STATUS "GPU code: ${qwen3vl_device_text}")
 
