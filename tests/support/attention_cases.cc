@@ -37,7 +37,8 @@ std::vector<AttentionCase> MakeCases() {
   };
   cases.push_back({.name = "Window", .shape = {1, 50, 90, 4, 2, 32}, .causal = true, .window = 20});
   // Threads that share the keys, of which the first ones see none.
-  cases.push_back({.name = "DecodeWindow", .shape = {1, 1, 700, 2, 1, 64}, .causal = true, .window = 20});
+  cases.push_back(
+      {.name = "DecodeEmptySplits", .shape = {1, 1, 700, 2, 1, 64}, .causal = true, .window = 20});
   cases.push_back({.name = "WindowOfOne", .shape = {1, 20, 20, 4, 2, 32}, .causal = true, .window = 1});
   cases.push_back({.name = "Softcap", .shape = {1, 30, 30, 4, 2, 64}, .causal = true, .softcap = 5});
   cases.push_back({.name = "KvRange", .shape = {1, 10, 80, 4, 2, 64}, .kv_begin = 17, .kv_end = 66});
