@@ -122,6 +122,10 @@ def machine_lines(rows):
             lines.append(line)
     samples = sorted({len(row["samples"]) for row in rows})
     counts = str(samples[0]) if len(samples) == 1 else f"{samples[0]} to {samples[-1]}"
+    busy = [len(row["busy_samples"]) for row in rows if row.get("busy_samples") is not None]
+    if busy:
+        kept = sum(len(row["samples"]) for row in rows)
+        counts += f" (of {kept + sum(busy)} in all, the {kept} that began and ended while nobody else used the cores)"
     lines.append(f"Median of {counts} samples. Before: {state(rows[0], 'before')}; after: {state(rows[-1], 'after')}.")
     return lines
 

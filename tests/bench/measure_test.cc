@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "hw/cpu_info.h"
@@ -127,6 +128,50 @@ TEST(Measure, RestsBeforeEveryRound) {
   EXPECT_GE(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(40));
 }
 
+// Quiet at first, then as `answers` say, the last of them for ever.
+MeasureOptions Watched(std::vector<bool> answers) {
+  MeasureOptions options = Quick();
+  options.quiet_s = 10;
+  options.quiet = [answers, next = size_t{0}]() mutable {
+    return answers[std::min(next++, answers.size() - 1)];
+  };
+  return options;
+}
+
+TEST(Measure, CountsSamplesBetweenQuietMomentsOnly) {
+  std::string order;
+  std::vector<Variant> variants = {Counting("a", &order), Counting("b", &order)};
+  // After the first sample of a it is not quiet, and once more before it is again.
+  const std::vector<Row> rows = Measure(variants, Watched({true, false, false, true}), nullptr);
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].samples.size(), 4u);
+  EXPECT_EQ(rows[0].busy_samples.value().size(), 1u);
+  EXPECT_EQ(rows[1].samples.size(), 4u);
+  EXPECT_EQ(rows[1].busy_samples.value().size(), 0u);
+  EXPECT_EQ(rows[0].stats, Summarize(rows[0].samples));
+}
+
+TEST(Measure, LeavesOutWhatHadTooFewQuietSamplesInTime) {
+  std::string order, notes;
+  std::vector<Variant> variants = {Counting("a", &order), Counting("b", &order)};
+  MeasureOptions options = Watched({true, true, false});
+  options.quiet_s = 0.05;
+  options.note = [&](const std::string& line) { notes += line + "\n"; };
+  EXPECT_TRUE(Measure(variants, options, nullptr).empty());
+  EXPECT_THAT(notes, testing::HasSubstr("left out: 1 of 1 samples were taken on quiet cores, want 4"));
+  EXPECT_THAT(notes, testing::HasSubstr("left out: 0 of 1 samples were taken on quiet cores, want 4"));
+}
+
+TEST(Measure, StopsWaitingForQuietWhenCancelled) {
+  std::string order;
+  std::vector<Variant> variants = {Counting("a", &order)};
+  MeasureOptions options = Watched({false});
+  options.check_cancelled = [&, calls = 0]() mutable {
+    if (++calls > 3) throw Error(ErrorCode::kCancelled, "interrupted");
+  };
+  EXPECT_THROW(Measure(variants, options, nullptr), Error);
+}
+
 size_t AllowedHere(size_t* first) {
   cpu_set_t mask;
   if (sched_getaffinity(0, sizeof mask, &mask) != 0) return 0;
@@ -170,6 +215,7 @@ TEST(PeakMeter, MeasuresEveryInstructionSet) {
     PeakMeter meter({.threads = 1, .read_bytes = kSmallBuffer, .seconds = 1e-4});
     EXPECT_GT(meter.FmaGflops(), 0) << hw::Name(isa);
     EXPECT_GT(meter.ReadGbs(), 0) << hw::Name(isa);
+    EXPECT_GT(meter.Undisturbed(), 0) << hw::Name(isa);
   }
   hw::SelectIsa("auto");
 }
@@ -190,8 +236,12 @@ TEST(PeakMeter, LoopsComputeWhatTheySay) {
     EXPECT_EQ(values % 12, 0u);
     EXPECT_GE(values, 12u);
     EXPECT_EQ(operations, 2.0 * 2 * static_cast<double>(values)) << hw::Name(isa);
-    const std::vector<float> data(512, 1.0f);
+    alignas(64) float operands[kLoadedSteps * kLoadedFloats];
+    std::ranges::fill(operands, 2.0f);
     float sum = 0;
+    EXPECT_EQ(RunLoadedFma(2 * kLoadedSteps, operands, &sum), kLoadedSteps * operations) << hw::Name(isa);
+    EXPECT_EQ(sum, 2 * 2 * kLoadedSteps * operations / 2) << hw::Name(isa);
+    const std::vector<float> data(512, 1.0f);
     EXPECT_EQ(RunRead(data.data(), data.size(), &sum), 2048);
     EXPECT_EQ(sum, 512);
   }

@@ -82,6 +82,16 @@ TEST(Row, ComesBackFromJson) {
   EXPECT_EQ(ParseRows(ToJsonLine(rows[0]), "a"), std::vector<Row>{rows[0]});
 }
 
+TEST(Row, SamplesThatDoNotCountAreKept) {
+  Row row = MeasuredRow();
+  row.busy_samples = {2, 3};
+  const Row back = ParseRows(ToJsonLine(row), "a").at(0);
+  EXPECT_EQ(back, row);
+  EXPECT_EQ(back.stats.median, 0.5);
+  EXPECT_THAT(Notes({row, MeasuredRow()}), HasSubstr("quiet: 3 of 5 samples"));
+  EXPECT_THAT(Notes({MeasuredRow()}), Not(HasSubstr("quiet:")));
+}
+
 TEST(Row, AResultThatIsNoNumberComesBackAsNone) {
   Row row = MeasuredRow();
   row.accuracy->max_abs = row.accuracy->rel_norm = NAN;

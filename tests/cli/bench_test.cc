@@ -155,6 +155,22 @@ TEST(BenchCommand, AReportIsReplacedByAWholeOneOnly) {
   EXPECT_THAT(nowhere.err, testing::Not(HasSubstr("tokens 3")));
 }
 
+TEST(BenchCommand, QuietSamplesOrNone) {
+  const Outcome o = RunCommand(With(kTinyLayer, {"--quiet", "0.05", "--json"}));
+  if (o.exit_code == 0) {  // as the machine is
+    for (const auto& row : OutJson(o)["rows"]) {
+      EXPECT_EQ(row["samples"].size(), 2u);
+      EXPECT_TRUE(row["busy_samples"].is_array());
+      EXPECT_THAT(row["command"].get<std::string>(), HasSubstr("--quiet 0.05"));
+    }
+    return;
+  }
+  EXPECT_EQ(o.exit_code, 1) << o;
+  EXPECT_EQ(o.out, "");
+  EXPECT_THAT(o.err, HasSubstr("samples were taken on quiet cores, want"));
+  EXPECT_THAT(o.err, HasSubstr("nothing was measured"));
+}
+
 TEST(BenchCommand, NamesThatAreUnknownShowBeforeAnythingIsMeasured) {
   const Outcome o = RunCommand(With(kTinyLayer, {"--isa", "baseline,foo", "--format", "jsonl"}));
   EXPECT_EQ(o.exit_code, 2) << o;

@@ -38,14 +38,17 @@ Progress Prepare(Variant& v, const MeasureOptions& options) {
   const double wanted = std::ceil(options.min_sample_s / std::max(p.call_s, 1e-9));
   v.row.calls_per_sample = static_cast<size_t>(std::clamp(wanted, 1.0, static_cast<double>(kMaxCalls)));
   v.row.before = ReadMachineState();
+  if (options.quiet_s > 0) v.row.busy_samples.emplace();
   return p;
 }
 
-void Sample(Variant& v, Progress& p) {
+void Sample(Variant& v, Progress& p, QuietWatch& watch) {
   if (p.call_s < kColdMatters) v.run();
   const double seconds = TimeCalls(v, v.row.calls_per_sample);
-  v.row.samples.push_back(seconds / static_cast<double>(v.row.calls_per_sample * v.units));
-  p.spent_s += seconds;
+  const bool counts = watch.Quiet();
+  (counts ? v.row.samples : *v.row.busy_samples)
+      .push_back(seconds / static_cast<double>(v.row.calls_per_sample * v.units));
+  if (counts) p.spent_s += seconds;
 }
 
 bool WantsMore(const Variant& v, const Progress& p, const MeasureOptions& options) {
@@ -64,17 +67,20 @@ std::vector<Row> Measure(std::span<Variant> variants, const MeasureOptions& opti
   for (Variant& v : variants) progress.push_back(Prepare(v, options));
 
   PeakSamples peak_samples(peaks);
+  QuietWatch watch(options);
   const auto start = Clock::now();
-  const size_t min_rounds = std::max<size_t>(1, std::min(options.samples, kMinSamples));
+  const size_t min_rounds = MinSamples(options);
   for (size_t round = 0;; ++round) {
     if (options.seconds > 0 && round >= min_rounds && SecondsSince(start) >= options.seconds) break;
     Rest(options);
+    if (!watch.Wait()) break;
     bool any = false;
     peak_samples.Take();
     for (size_t i = 0; i < variants.size(); ++i) {
       const size_t which = (i + round) % variants.size();
       if (!WantsMore(variants[which], progress[which], options)) continue;
-      Sample(variants[which], progress[which]);
+      if (!watch.Wait()) break;
+      Sample(variants[which], progress[which], watch);
       any = true;
       CheckCancelled(options);
     }
@@ -85,6 +91,7 @@ std::vector<Row> Measure(std::span<Variant> variants, const MeasureOptions& opti
 
   std::vector<Row> rows;
   for (Variant& v : variants) {
+    if (!HasSamples(v.row, options)) continue;
     Complete(v.row, peak_samples);
     if (v.finish) v.finish(v.row);
     rows.push_back(v.row);

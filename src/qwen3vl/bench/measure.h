@@ -29,12 +29,15 @@ struct MeasureOptions {
   double max_variant_s = 5;     // after 5 samples a variant stops when it has taken so long
   double seconds = 0;           // > 0: sustained; rounds go on for so long and all samples count
   double cooldown_s = 0;        // pause before every round
+  double quiet_s = 0;  // > 0: only samples between two quiet moments count, waited for so long at most
+  std::function<bool()> quiet;  // whether nobody else uses the cores now; set where quiet_s is
   std::vector<size_t> pin;      // processors for the threads; empty: left to the system
   std::function<void(const std::string&)> note;  // told what is being measured; may be null
   std::function<void()> check_cancelled;         // called between samples, throws to stop; may be null
 };
 
-// Rows in the order of the variants. `peaks` null: rows have no peaks.
+// Rows in the order of the variants; those are left out, with a note, that had too few quiet samples in time.
+// `peaks` null: rows have no peaks.
 std::vector<Row> Measure(std::span<Variant> variants, const MeasureOptions& options, PeakMeter* peaks);
 
 }  // namespace qwen3vl::bench

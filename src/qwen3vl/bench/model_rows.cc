@@ -52,28 +52,37 @@ void MeasureCalls(std::vector<Row> rows, const SampleCall& call, const MeasureOp
   Note(measure, rows.front().layer + " " + rows.front().preset + " " + ShapeText(rows.front()));
   PinnedThreads pinned(measure, rows.front().threads);
   for (size_t i = 0; i < measure.warmup; ++i) call(i);
-  for (Row& row : rows) row.before = ReadMachineState();
+  for (Row& row : rows) {
+    row.before = ReadMachineState();
+    if (measure.quiet_s > 0) row.busy_samples.emplace();
+  }
   PeakSamples peak_samples(peaks);
+  QuietWatch watch(measure);
   const auto start = Clock::now();
+  size_t counted = 0;  // rounds whose samples count
+  double spent_s = 0;
   for (size_t round = 0;; ++round) {
-    const double spent = SecondsSince(start);
-    const bool enough = measure.seconds > 0 ? spent >= measure.seconds
-                                            : round >= measure.samples ||
-                                                  (round >= kMinSamples && spent >= measure.max_variant_s);
+    const bool enough =
+        measure.seconds > 0
+            ? SecondsSince(start) >= measure.seconds
+            : counted >= measure.samples || (counted >= kMinSamples && spent_s >= measure.max_variant_s);
     if (enough && round > 0) break;
     Rest(measure);
+    if (!watch.Wait()) break;
     peak_samples.Take();
+    const auto begin = Clock::now();
     const std::vector<double> samples = call(measure.warmup + round);
+    const double took_s = SecondsSince(begin);
+    const bool counts = watch.Quiet();
+    counted += counts;
+    if (counts) spent_s += took_s;
     for (size_t i = 0; i < rows.size(); ++i)
-      if (samples[i] > 0) rows[i].samples.push_back(samples[i]);
+      if (samples[i] > 0) (counts ? rows[i].samples : *rows[i].busy_samples).push_back(samples[i]);
     CheckCancelled(measure);
   }
   pinned.Release();
   for (Row& row : rows) {
-    if (row.samples.empty()) {
-      Note(measure, row.layer + ": took no time that the clock shows, left out");
-      continue;
-    }
+    if (!HasSamples(row, measure)) continue;
     Complete(row, peak_samples);
     sink(row);
   }

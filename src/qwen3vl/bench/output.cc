@@ -60,6 +60,18 @@ std::string StateText(const MachineState& s) {
 // Arithmetic faster than float32 can be multiplied and added; reads may exceed theirs, out of a cache.
 bool ExceedsPeak(const Row& r) { return r.FmaShare().value_or(0) > 1; }
 
+std::string QuietNote(const std::vector<Row>& rows) {
+  size_t quiet = 0, busy = 0;
+  for (const Row& r : rows) {
+    if (!r.busy_samples) continue;
+    quiet += r.samples.size();
+    busy += r.busy_samples->size();
+  }
+  if (quiet + busy == 0) return "";
+  return "quiet: " + std::to_string(quiet) + " of " + std::to_string(quiet + busy) +
+         " samples began and ended while nobody else used the cores, and count\n";
+}
+
 std::string Escape(const std::string& text, char forbidden, const char* instead) {
   std::string out;
   for (const char c : text)
@@ -86,9 +98,9 @@ std::string Exact(std::optional<double> value) { return value ? Format("%.9g", *
 std::string Exact(std::optional<size_t> value) { return value ? std::to_string(*value) : "unavailable"; }
 std::optional<size_t> Positive(size_t value) { return value ? std::optional(value) : std::nullopt; }
 
-std::string Samples(const Row& r) {
+std::string Samples(const std::vector<double>& samples) {
   std::string out;
-  for (const double s : r.samples) out += (out.empty() ? "" : " ") + Format("%.9g", s);
+  for (const double s : samples) out += (out.empty() ? "" : " ") + Format("%.9g", s);
   return out;
 }
 
@@ -115,7 +127,9 @@ constexpr Column kColumns[] = {
     {"mean_s", [](const Row& r) { return Exact(std::optional(r.stats.mean)); }},
     {"stddev_s", [](const Row& r) { return Exact(std::optional(r.stats.stddev)); }},
     {"p95_s", [](const Row& r) { return Exact(std::optional(r.stats.p95)); }},
-    {"samples_s", Samples},
+    {"samples_s", [](const Row& r) { return Samples(r.samples); }},
+    {"busy_samples_s",
+     [](const Row& r) { return r.busy_samples ? Samples(*r.busy_samples) : "unavailable"; }},
     {"calls_per_sample", [](const Row& r) { return std::to_string(r.calls_per_sample); }},
     {"flop", [](const Row& r) { return Exact(r.flop); }},
     {"bytes", [](const Row& r) { return Exact(r.bytes); }},
@@ -181,6 +195,7 @@ std::string Notes(const std::vector<Row>& rows) {
   std::string out;
   for (const std::string& line : lines) out += line + "\n";
   if (rows.empty()) return out;
+  out += QuietNote(rows);
   if (const auto& p = rows.back().peaks)
     out += "peaks: " + FormatValue(p->fma_gflops) + " GFLOP/s, " + FormatValue(p->read_gbs) +
            " GB/s (medians, taken between the samples of the last rows)\n";

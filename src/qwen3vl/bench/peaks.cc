@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <functional>
 
 #include "hw/cpu_info.h"
@@ -33,10 +34,17 @@ size_t BufferBytes(size_t asked) {
   return asked ? asked : std::clamp(4 * hw::ProbeCpu().l3_bytes, kMinRead, kMaxRead);
 }
 
-double RunFmaOnce(size_t iterations) {
+double RunFmaOnce(size_t iterations) noexcept {
   alignas(64) float state[kFmaStates];
   std::fill_n(state, kFmaStates, 1.0f);
   return RunFma(iterations, state);
+}
+
+double RunLoadedFmaOnce(size_t iterations) noexcept {
+  alignas(64) float operands[kLoadedSteps * kLoadedFloats];
+  std::fill_n(operands, std::size(operands), 1.0f);
+  float sum;
+  return RunLoadedFma(iterations, operands, &sum);
 }
 
 // So many take `seconds` on one thread. Measured on so few that the system hardly ever interrupts them, and
@@ -60,20 +68,36 @@ PeakMeter::PeakMeter(const PeakOptions& options)
                   [&](size_t task, size_t) { std::fill_n(buffer_.data() + task * slice, slice, 1.0f); });
 }
 
-double PeakMeter::FmaGflops() {
+void PeakMeter::Calibrate() {
   const int isa = static_cast<int>(hw::SelectedIsa());
   if (fma_isa_ != isa) fma_iterations_ = IterationsFor(fma_seconds_ / kTasksPerThread);
   fma_isa_ = isa;
+}
+
+double PeakMeter::Burst(double (*loop)(size_t)) const {
+  std::atomic<double> operations{0};
+  const double seconds = Seconds([&] {
+    hw::ParallelFor(threads_, kTasksPerThread * threads_.count,
+                    [&](size_t, size_t) { operations.fetch_add(loop(fma_iterations_)); });
+  });
+  return operations.load() / seconds;
+}
+
+double PeakMeter::FmaGflops() {
+  Calibrate();
   double best = 0;
+  for (int i = 0; i < kTries; ++i) best = std::max(best, Burst(RunFmaOnce));
+  return best / 1e9;
+}
+
+double PeakMeter::Undisturbed() {
+  Calibrate();
+  double alone = 0, loaded = INFINITY;
   for (int i = 0; i < kTries; ++i) {
-    std::atomic<double> operations{0};
-    const double seconds = Seconds([&] {
-      hw::ParallelFor(threads_, kTasksPerThread * threads_.count,
-                      [&](size_t, size_t) { operations.fetch_add(RunFmaOnce(fma_iterations_)); });
-    });
-    best = std::max(best, operations.load() / seconds / 1e9);
+    alone = std::max(alone, Burst(RunFmaOnce));
+    loaded = std::min(loaded, Burst(RunLoadedFmaOnce));
   }
-  return best;
+  return loaded / alone;
 }
 
 double PeakMeter::ReadGbs() {

@@ -16,6 +16,9 @@ struct PeakOptions {
   double seconds = 0.003;  // of one burst of multiply-adds
 };
 
+// Of PeakMeter::Undisturbed(): on quiet cores the loops are within a hundredth of each other.
+inline constexpr double kQuiet = 0.95;
+
 class PeakMeter {
  public:
   explicit PeakMeter(const PeakOptions& options);
@@ -24,10 +27,20 @@ class PeakMeter {
   // operations; where the instruction set has none (baseline, SSE4) it is a product and a sum.
   double FmaGflops();
   double ReadGbs();
+  // How much of the rate of multiply-adds is left to a loop that takes its operands from the first cache, as
+  // a kernel's does: about 1 on cores that nobody else uses. Another program, or another guest of the same
+  // host, on the second thread of a core takes slots of loads and issue from it: 0.7 to 0.8. The lowest of
+  // three bursts.
+  double Undisturbed();
+  bool Quiet() { return Undisturbed() >= kQuiet; }
 
   size_t threads() const { return threads_.count; }
 
  private:
+  // operations a second of a burst of `loop` on all threads
+  double Burst(double (*loop)(size_t iterations)) const;
+  void Calibrate();
+
   hw::Threads threads_;
   double fma_seconds_;
   size_t fma_iterations_ = 0;  // a task, on instruction set fma_isa_
@@ -39,6 +52,11 @@ class PeakMeter {
 // `state` [kFmaStates]: what the sums start from and end as (small positive numbers).
 inline constexpr size_t kFmaStates = 12 * 16;
 double RunFma(size_t iterations, float* state) noexcept;
+// The same with 7 loads for 12 multiply-adds, `iterations` rounded down to a multiple of kLoadedSteps.
+// `operands` [kLoadedSteps * kLoadedFloats], aligned to 64 bytes, is read again and again; *sum: of all
+// products.
+inline constexpr size_t kLoadedSteps = 4, kLoadedFloats = 64;
+double RunLoadedFma(size_t iterations, const float* operands, float* sum) noexcept;
 // Adds up `count` floats, a multiple of 256, into *sum.
 double RunRead(const float* data, size_t count, float* sum) noexcept;
 

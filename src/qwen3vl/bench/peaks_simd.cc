@@ -45,6 +45,40 @@ double Fma(size_t iterations, float* HWY_RESTRICT state) {
   return 2.0 * 12.0 * static_cast<double>(n) * static_cast<double>(iterations);
 }
 
+// The block of a matrix product, 4 rows by 3 vectors.
+double LoadedFma(size_t iterations, const float* HWY_RESTRICT operands, float* sum) {
+  const Tag d;
+  const size_t n = hn::Lanes(d), rounds = iterations / kLoadedSteps;
+  Vec a = hn::Zero(d), b = a, c = a, e = a, f = a, g = a, h = a, i = a, j = a, k = a, l = a, m = a;
+  for (size_t round = 0; round < rounds; ++round) {
+    for (size_t step = 0; step < kLoadedSteps; ++step) {
+      const float* left = operands + step * kLoadedFloats;
+      const float* right = left + kLoadedFloats / 4;
+      const Vec r0 = hn::Load(d, right), r1 = hn::Load(d, right + n), r2 = hn::Load(d, right + 2 * n);
+      Vec x = hn::Set(d, left[0]);
+      a = hn::MulAdd(x, r0, a);
+      b = hn::MulAdd(x, r1, b);
+      c = hn::MulAdd(x, r2, c);
+      x = hn::Set(d, left[1]);
+      e = hn::MulAdd(x, r0, e);
+      f = hn::MulAdd(x, r1, f);
+      g = hn::MulAdd(x, r2, g);
+      x = hn::Set(d, left[2]);
+      h = hn::MulAdd(x, r0, h);
+      i = hn::MulAdd(x, r1, i);
+      j = hn::MulAdd(x, r2, j);
+      x = hn::Set(d, left[3]);
+      k = hn::MulAdd(x, r0, k);
+      l = hn::MulAdd(x, r1, l);
+      m = hn::MulAdd(x, r2, m);
+    }
+  }
+  Vec all = hn::Zero(d);
+  for (const Vec end : {a, b, c, e, f, g, h, i, j, k, l, m}) all = hn::Add(all, end);
+  *sum = hn::GetLane(hn::SumOfLanes(d, all));
+  return 2.0 * 12.0 * static_cast<double>(n * rounds * kLoadedSteps);
+}
+
 // Processors fetch ahead by themselves within a page of memory only; kernels fetch from the next one, and so
 // does the peak that they are compared with.
 constexpr size_t kFetchAhead = 1024;  // floats
@@ -72,10 +106,14 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace qwen3vl::bench {
 HWY_EXPORT(Fma);
+HWY_EXPORT(LoadedFma);
 HWY_EXPORT(Read);
 
 double RunFma(size_t iterations, float* state) noexcept {
   return HWY_DYNAMIC_DISPATCH(Fma)(iterations, state);
+}
+double RunLoadedFma(size_t iterations, const float* operands, float* sum) noexcept {
+  return HWY_DYNAMIC_DISPATCH(LoadedFma)(iterations, operands, sum);
 }
 double RunRead(const float* data, size_t count, float* sum) noexcept {
   return HWY_DYNAMIC_DISPATCH(Read)(data, count, sum);

@@ -28,6 +28,25 @@ void Rest(const MeasureOptions& options) {
   }
 }
 
+bool QuietWatch::Quiet() {
+  const bool before = quiet_;
+  quiet_ = options_.quiet_s <= 0 || options_.quiet();
+  const double since_s = SecondsSince(last_);
+  last_ = Clock::now();
+  if (!before || !quiet_) lost_s_ += since_s;
+  return quiet_;
+}
+
+bool QuietWatch::Wait() {
+  constexpr auto kPause = std::chrono::milliseconds(100);
+  while (!quiet_ && !Quiet()) {
+    CheckCancelled(options_);
+    if (lost_s_ >= options_.quiet_s) return false;
+    std::this_thread::sleep_for(kPause);
+  }
+  return true;
+}
+
 void PeakSamples::Take() {
   if (!meter_) return;
   fma_.push_back(meter_->FmaGflops());
@@ -37,6 +56,25 @@ void PeakSamples::Take() {
 std::optional<Peaks> PeakSamples::Summary() const {
   if (fma_.empty()) return std::nullopt;
   return Peaks{Quantile(fma_, 0.5), Quantile(fma_, 1), Quantile(read_, 0.5), Quantile(read_, 1)};
+}
+
+size_t MinSamples(const MeasureOptions& options) {
+  return std::clamp<size_t>(options.samples, 1, kMinSamples);
+}
+
+bool HasSamples(const Row& row, const MeasureOptions& options) {
+  const size_t wanted = row.busy_samples ? MinSamples(options) : 1, n = row.samples.size();
+  if (n >= wanted) return true;
+  std::string line =
+      row.layer + " " + row.preset + " " + row.path + " " + ShapeText(row) + " " + row.dtype + " left out: ";
+  if (row.busy_samples)
+    line += std::to_string(n) + " of " + std::to_string(n + row.busy_samples->size()) +
+            " samples were taken on quiet cores, want " + std::to_string(wanted) +
+            "; let the machine do less, or wait longer (--quiet)";
+  else
+    line += "took no time that the clock shows";
+  Note(options, line);
+  return false;
 }
 
 void Complete(Row& row, const PeakSamples& peaks) {

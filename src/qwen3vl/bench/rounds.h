@@ -43,6 +43,23 @@ class PinnedThreads {
   std::vector<cpu_set_t> before_;  // of each thread
 };
 
+// Follows options.quiet_s. Where that is 0, everything is quiet.
+class QuietWatch {
+ public:
+  explicit QuietWatch(const MeasureOptions& options) : options_(options) {}
+  // Rests until the cores are left to this process. False when so much time was lost as options.quiet_s
+  // allows.
+  bool Wait();
+  // Whether they still are. Call it after every sample.
+  bool Quiet();
+
+ private:
+  const MeasureOptions& options_;
+  Clock::time_point last_ = Clock::now();  // time of the last look
+  bool quiet_ = false;                     // what it showed
+  double lost_s_ = 0;                      // that passed between two looks which were not both quiet
+};
+
 // The peaks of the machine, a sample of each a round.
 class PeakSamples {
  public:
@@ -55,6 +72,10 @@ class PeakSamples {
   std::vector<double> fma_, read_;
 };
 
+// That a row must have.
+size_t MinSamples(const MeasureOptions& options);
+// Whether it has them; where not, a note says that the row is left out.
+bool HasSamples(const Row& row, const MeasureOptions& options);
 // Fills in what the end of a measurement knows: statistics, peaks, machine. `row` has its samples.
 void Complete(Row& row, const PeakSamples& peaks);
 

@@ -49,6 +49,8 @@ struct Row {
   std::string isa;
   // How long: seconds of one call, in the order taken.
   std::vector<double> samples;
+  // Where only quiet samples count: those that do not.
+  std::optional<std::vector<double>> busy_samples;
   Stats stats;
   size_t calls_per_sample = 1;  // a sample is the mean of so many calls
   // How much work, by formula.

@@ -66,6 +66,7 @@ Json RowJson(const Row& r) {
             {"stddev", r.stats.stddev},
             {"p95", r.stats.p95}}},
           {"samples", r.samples},
+          {"busy_samples", Optional(r.busy_samples)},
           {"calls_per_sample", r.calls_per_sample},
           {"flop", Optional(r.flop)},
           {"bytes", Optional(r.bytes)},
@@ -111,6 +112,7 @@ void ReadMeasured(const Json& json, Row& r) {
   json.at("samples").get_to(r.samples);
   if (r.samples.empty()) throw Error(ErrorCode::kCorruptFile, "a row without samples");
   r.stats = Summarize(r.samples);
+  Read(json, "busy_samples", r.busy_samples);
   r.calls_per_sample = json.value("calls_per_sample", size_t{1});
   Read(json, "flop", r.flop);
   Read(json, "bytes", r.bytes);

@@ -8,6 +8,7 @@
 #include "qwen3vl/bench/attention_case.h"
 #include "qwen3vl/bench/command_line.h"
 #include "qwen3vl/bench/output.h"
+#include "qwen3vl/error.h"
 #include "qwen3vl/model_files.h"
 
 namespace qwen3vl::bench {
@@ -152,6 +153,8 @@ class TuneRun {
   std::vector<Row> Take(std::vector<Variant>& variants) const {
     const std::vector<Row> rows = Measure(variants, measure_, nullptr);
     for (const Row& row : rows) sink_(row);
+    if (rows.size() < variants.size())
+      throw Error(ErrorCode::kUnsupported, "too few samples on quiet cores to choose by; nothing is stored");
     return rows;
   }
 

@@ -30,6 +30,7 @@ std::string BenchOptions::CommandTail(const std::string& isa) const {
   std::string tail = " --samples " + std::to_string(m.samples) + " --max-seconds " + Exact(m.max_variant_s);
   if (m.warmup != bench::MeasureOptions{}.warmup) tail += " --warmup " + std::to_string(m.warmup);
   if (m.seconds > 0) tail += " --seconds " + Exact(m.seconds);
+  if (m.quiet_s > 0) tail += " --quiet " + Exact(m.quiet_s);
   if (m.cooldown_s > 0) tail += " --cooldown " + Exact(m.cooldown_s);
   std::string cpus;
   for (const size_t cpu : m.pin) cpus += (cpus.empty() ? "" : ",") + std::to_string(cpu);
@@ -82,6 +83,10 @@ void AddBenchOptions(CLI::App& app, BenchOptions& o) {
           0, kMaxSeconds);
   AddReal(app, "--seconds", m.seconds, "sustained: take samples for so long, however many", 0, kMaxSeconds);
   AddReal(app, "--cooldown", m.cooldown_s, "seconds of rest before every round of samples", 0, kMaxSeconds);
+  AddReal(
+      app, "--quiet", m.quiet_s,
+      "count samples only that begin and end while nobody else uses the cores; wait so many seconds for them",
+      0, kMaxSeconds);
   AddCounts(app, "--pin", m.pin, "processors that the threads are put on, in this order", 0, kMaxCpu);
   app.add_flag("--no-peaks", o.no_peaks, "do not measure what the machine can do");
   AddTaken(app, "--format", "table, markdown, csv, json or jsonl; default table", "FORMAT",

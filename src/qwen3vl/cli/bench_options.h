@@ -30,7 +30,8 @@ struct BenchOptions {
   std::string CommandTail(const std::string& isa) const;
 };
 
-// --samples, --warmup, --max-seconds, --seconds, --cooldown, --pin, --no-peaks, --isa, --threads, --format,
+// --samples, --warmup, --max-seconds, --seconds, --cooldown, --quiet, --pin, --no-peaks, --isa, --threads,
+// --format,
 // --json, --report.
 void AddBenchOptions(CLI::App& app, BenchOptions& options);
 // Whole numbers with commas between them.

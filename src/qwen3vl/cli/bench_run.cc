@@ -87,13 +87,16 @@ ExitCode RunBench(const BenchOptions& options, Console& console, const BenchStep
       if (!isa.empty()) TakingOptions([&] { SelectInstructionSet(isa); });
       const std::string name = TakingOptions([] { return ProbeMachine().isa; });
       std::optional<bench::PeakMeter> peaks;
-      if (!options.no_peaks) peaks.emplace(bench::PeakOptions{.threads = options.PeakThreads()});
-      measure(name, how, peaks ? &*peaks : nullptr, sink);
+      if (!options.no_peaks || how.quiet_s > 0)
+        peaks.emplace(bench::PeakOptions{.threads = options.PeakThreads()});
+      how.quiet = [&] { return peaks->Quiet(); };
+      measure(name, how, options.no_peaks ? nullptr : &*peaks, sink);
     }
   } catch (...) {
     if (!rows.empty()) Deliver(rows, options, console);
     throw;
   }
+  if (rows.empty()) throw Failure(kRuntimeError, "nothing was measured, for the reasons above");
   return Deliver(rows, options, console);
 }
 
