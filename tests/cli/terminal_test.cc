@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -18,15 +19,16 @@ namespace {
 // The command with a terminal of its own for input and messages.
 class TerminalProcess {
  public:
-  explicit TerminalProcess(const std::string& model)
-      : terminal_(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)) {
+  // `kind`: what TERM says it is.
+  explicit TerminalProcess(const char* kind) : terminal_(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)) {
     if (terminal_ < 0 || grantpt(terminal_) || unlockpt(terminal_)) return;
-    const std::string name = ptsname(terminal_);
+    const std::string name = ptsname(terminal_), model = TinyModel();
     pid_ = fork();
     if (pid_ != 0) return;
     setsid();
     const int fd = open(name.c_str(), O_RDWR);
     for (int to : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(fd, to);
+    setenv("TERM", kind, /*overwrite=*/1);
     execl(QWEN3VL_COMMAND, "qwen3vl", "chat", "-m", model.c_str(), "-n", "2", static_cast<char*>(nullptr));
     _exit(127);
   }
@@ -41,7 +43,7 @@ class TerminalProcess {
   bool Write(const std::string& text) const {
     return write(terminal_, text.data(), text.size()) == static_cast<ssize_t>(text.size());
   }
-  // False when it does not come within a minute.
+  // What came before is forgotten. False when it does not come within a minute.
   bool WaitFor(const std::string& text) {
     constexpr int kLongestMs = 60'000;
     pollfd wait{terminal_, POLLIN, 0};
@@ -52,7 +54,25 @@ class TerminalProcess {
       if (n <= 0) return false;
       shown_.append(block, static_cast<size_t>(n));
     }
+    shown_.erase(0, shown_.find(text) + text.size());
     return true;
+  }
+  // Stops it as Ctrl-Z does, and lets it go on in a terminal that echoes, as shells leave it.
+  void StopAndContinue() const {
+    kill(pid_, SIGSTOP);
+    int status = 0;
+    waitpid(pid_, &status, WUNTRACED);
+    termios mode{};
+    tcgetattr(terminal_, &mode);
+    mode.c_lflag |= ICANON | ECHO;
+    tcsetattr(terminal_, TCSANOW, &mode);
+    kill(pid_, SIGCONT);
+  }
+  int ExitCode() {
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    pid_ = -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
 
  private:
@@ -61,10 +81,65 @@ class TerminalProcess {
   std::string shown_;
 };
 
-TEST(Terminal, ALineThatItMayHaveCutIsNotAsked) {
-  TerminalProcess process(TinyModel());
+constexpr const char* kLeft = "\x1b[D";
+constexpr const char* kUp = "\x1b[A";
+constexpr const char* kBackspace = "\x7f";
+constexpr const char* kCtrlC = "\x03";
+constexpr const char* kCtrlD = "\x04";
+
+class Terminal : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!process_.started()) GTEST_SKIP() << "no pseudo-terminal here";
+    ASSERT_TRUE(process_.WaitFor("leaves"));
+    ASSERT_TRUE(process_.WaitFor("> "));
+  }
+  TerminalProcess process_{"xterm"};
+};
+
+TEST_F(Terminal, LinesCanBeEditedAndComeBack) {
+  ASSERT_TRUE(process_.Write(std::string("/fy") + kLeft + "l\n"));
+  EXPECT_TRUE(process_.WaitFor("/fly: unknown"));
+  ASSERT_TRUE(process_.WaitFor("> "));
+  ASSERT_TRUE(process_.Write(std::string(kUp) + "2\n"));
+  EXPECT_TRUE(process_.WaitFor("/fly2: unknown"));
+}
+
+TEST_F(Terminal, BackspaceTakesAWholeCharacter) {
+  ASSERT_TRUE(process_.Write(std::string("/e\u00e4\u5b57") + kBackspace + kBackspace + "nd\n"));
+  EXPECT_TRUE(process_.WaitFor("/end: unknown"));
+}
+
+TEST_F(Terminal, LongLinesAreTakenWhole) {
+  ASSERT_TRUE(process_.Write("/" + std::string(3000, 'a')));
+  ASSERT_TRUE(process_.Write(std::string(2000, 'b') + "\n"));
+  EXPECT_TRUE(process_.WaitFor(std::string(3000, 'a') + std::string(2000, 'b') + ": unknown"));
+}
+
+TEST_F(Terminal, TheSecondCtrlCLeaves) {
+  ASSERT_TRUE(process_.Write(std::string("half a line") + kCtrlC));
+  ASSERT_TRUE(process_.WaitFor("Ctrl-C again"));
+  ASSERT_TRUE(process_.WaitFor("> "));
+  ASSERT_TRUE(process_.Write(kCtrlC));
+  EXPECT_EQ(process_.ExitCode(), 130);
+}
+
+TEST_F(Terminal, CtrlDLeaves) {
+  ASSERT_TRUE(process_.Write(kCtrlD));
+  EXPECT_EQ(process_.ExitCode(), 0);
+}
+
+TEST_F(Terminal, EditingGoesOnAfterAStop) {
+  process_.StopAndContinue();
+  ASSERT_TRUE(process_.WaitFor("> "));  // drawn again
+  ASSERT_TRUE(process_.Write(std::string("/fy") + kLeft + "l\n"));
+  EXPECT_TRUE(process_.WaitFor("/fly: unknown"));
+}
+
+TEST(PlainTerminal, ALineThatItMayHaveCutIsNotAsked) {
+  TerminalProcess process("dumb");
   if (!process.started()) GTEST_SKIP() << "no pseudo-terminal here";
-  ASSERT_TRUE(process.WaitFor("ready"));
+  ASSERT_TRUE(process.WaitFor("> "));
   ASSERT_TRUE(process.Write(std::string(3000, 'a')));
   ASSERT_TRUE(process.Write(std::string(2000, 'b') + "\n"));
   EXPECT_TRUE(process.WaitFor("not asked: a terminal cuts lines at 4095 bytes"));

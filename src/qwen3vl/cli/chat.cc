@@ -12,6 +12,7 @@
 #include "qwen3vl/cli/engine.h"
 #include "qwen3vl/cli/input.h"
 #include "qwen3vl/cli/interrupt.h"
+#include "qwen3vl/cli/terminal_line.h"
 #include "qwen3vl/cli/text_format.h"
 
 namespace qwen3vl::cli {
@@ -20,7 +21,8 @@ namespace {
 constexpr const char* kFooter =
     R"(Without -m the demo model answers, which comes along and knows simple drawn scenes.
 
-Every line is a turn; a line that ends in \ goes on in the next one. Lines that begin with / are commands:
+Every line is a turn; a line that ends in \ goes on in the next one. In a terminal lines can be edited, and the arrow
+keys bring earlier ones back. Lines that begin with / are commands:
   /image FILE   a picture for the next question    /clear   forget the conversation
   /video DIR    a clip for the next question       /help    list these
   /quit         leave (as Ctrl-D does)
@@ -191,24 +193,36 @@ class Conversation {
   bool failed_ = false;
 };
 
-void ShowPrompt(bool terminal, const char* text) {
-  if (!terminal) return;
-  std::fputs(text, stderr);
-  std::fflush(stderr);
-}
-
 constexpr size_t kTerminalLineBytes = 4095;  // Linux drops the rest of a longer one without a word
 
+// Lines of a terminal that can be edited, or of anything else.
+class TurnLines {
+ public:
+  TurnLines() {
+    if (TerminalLine::Usable()) terminal_.emplace();
+  }
+  LineReader::Result Next(const char* prompt, std::string& line) {
+    if (terminal_) return terminal_->Next(prompt, line);
+    if (isatty(STDIN_FILENO) && isatty(STDERR_FILENO)) std::fputs(prompt, stderr);
+    return reader_.Next(line);
+  }
+  bool MayBeCut(const std::string& line) const {
+    return !terminal_ && isatty(STDIN_FILENO) && line.size() >= kTerminalLineBytes;
+  }
+
+ private:
+  std::optional<TerminalLine> terminal_;
+  LineReader reader_;
+};
+
 ExitCode Talk(Conversation& conversation, Console& console) {
-  const bool terminal = isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
   // Nobody reads the complaints of a script: its exit code has to tell.
   const auto end = [&] { return conversation.failed() && !isatty(STDIN_FILENO) ? kRuntimeError : kDone; };
-  LineReader reader;
+  TurnLines lines;
   std::string turn, line;
   bool warned = false;  // one Ctrl-C at an empty prompt says how to leave, the next one leaves
   for (;;) {
-    ShowPrompt(terminal, turn.empty() ? "> " : "| ");
-    const LineReader::Result result = reader.Next(line);
+    const LineReader::Result result = lines.Next(turn.empty() ? "> " : "| ", line);
     if (result == LineReader::Result::kEnd) break;
     if (result == LineReader::Result::kInterrupted) {
       if (warned) return kInterrupted;
@@ -220,7 +234,7 @@ ExitCode Talk(Conversation& conversation, Console& console) {
       continue;
     }
     warned = false;
-    if (isatty(STDIN_FILENO) && line.size() >= kTerminalLineBytes) {
+    if (lines.MayBeCut(line)) {
       console.Note("not asked: a terminal cuts lines at " + std::to_string(kTerminalLineBytes) +
                    " bytes; end shorter ones with \\, or give long texts from a pipe");
       turn.clear();
@@ -237,7 +251,7 @@ ExitCode Talk(Conversation& conversation, Console& console) {
     if (!go_on) return end();
   }
   if (!turn.empty()) conversation.Take(turn);
-  ShowPrompt(terminal, "\n");
+  if (isatty(STDIN_FILENO)) console.Note("");
   return end();
 }
 

@@ -98,13 +98,15 @@ LineReader::Result LineReader::Next(std::string& line) {
       if (line.ends_with('\r')) line.pop_back();
       return Result::kLine;
     }
+    const bool ready = ended_ || WaitForInput();
     if (Interrupted()) return Result::kInterrupted;  // it came before the end of input did
     if (ended_) return Result::kEnd;
+    if (!ready) continue;
     char block[4096];
     const ssize_t n = read(STDIN_FILENO, block, sizeof block);
     if (n > 0) {
       buffer_.append(block, static_cast<size_t>(n));
-    } else if (n == 0 || errno != EINTR) {
+    } else {
       ended_ = true;
     }
   }

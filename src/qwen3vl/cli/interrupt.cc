@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qwen3vl/cli/interrupt.h"
 
+#include <poll.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -65,6 +66,19 @@ const std::atomic<bool>& InterruptFlag() { return g_interrupted; }
 void ForgetInterrupt() {
   Arm(0);
   g_interrupted = false;
+}
+
+bool WaitForInput() {
+  // Held back until the wait itself: a signal just before it would be slept over.
+  sigset_t held, before;
+  sigemptyset(&held);
+  sigaddset(&held, SIGINT);
+  sigaddset(&held, SIGCONT);
+  pthread_sigmask(SIG_BLOCK, &held, &before);
+  pollfd input{STDIN_FILENO, POLLIN, 0};
+  const bool ready = !Interrupted() && ppoll(&input, 1, nullptr, &before) > 0;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return ready;
 }
 
 void SetInterruptDeadline(bool on) {

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lines typed at a terminal, with editing, arrow keys and a history of this process's lines (libedit; its
+// keys are those of Emacs, or what ~/.editrc binds).
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "qwen3vl/cli/input.h"
+
+namespace qwen3vl::cli {
+
+class TerminalLine {
+ public:
+  // Whether stdin and stderr are a terminal that can move its cursor.
+  static bool Usable();
+
+  TerminalLine();
+  ~TerminalLine();
+  // Of stdin; prompt and echo go to stderr. A line of any length.
+  LineReader::Result Next(const char* prompt, std::string& line);
+
+ private:
+  struct Editor;
+  std::unique_ptr<Editor> editor_;
+};
+
+}  // namespace qwen3vl::cli
