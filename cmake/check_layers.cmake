@@ -47,8 +47,8 @@ forbid(WHERE "." EXCEPT "(_simd\\.cc|-inl\\.h)$" LINE "include *[\"<]hwy/" WHY "
 forbid(WHERE "." EXCEPT "^hw/device_code\\.cc$" LINE "include *[\"<]zlib" WHY "zlib only in hw/device_code.cc")
 forbid(WHERE "." LINE "include *[\"<]Eigen/" WHY "Eigen only in tests")
 forbid(WHERE "." EXCEPT "\\.cuh?$" LINE "include *[\"<]cuda" WHY "CUDA only in *.cu and *.cuh")
-forbid(WHERE "." EXCEPT "^(hw/cpu_info|attention/fault|qwen3vl/cli/chat)\\.cc$" LINE "getenv *\\("
-  WHY "the environment is read in hw/cpu_info.cc, attention/fault.cc and, for ~/, qwen3vl/cli/chat.cc alone")
+forbid(WHERE "." EXCEPT "^(hw/cpu_info|attention/fault|qwen3vl/cli/(chat|terminal_line))\\.cc$" LINE "getenv *\\("
+  WHY "the environment is read in hw/cpu_info.cc, attention/fault.cc and, for ~/ and TERM, by chat alone")
 
 # The library never prints, exits or aborts.
 forbid(WHERE "." EXCEPT "^qwen3vl/cli/" LINE "std::(cout|cerr|exit|abort|terminate)|[^a-z_](printf|puts|fprintf|exit|abort) *\\("
