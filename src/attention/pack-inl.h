@@ -161,6 +161,14 @@ HWY_INLINE const float* FloatRow(hw::Format format, const std::byte* row, size_t
   return staging;
 }
 
+// Asks for the row that is packed kPrefetchRows later, if it is one of `n`. Rows lie a page or more apart,
+// which no hardware sees a pattern in.
+inline constexpr size_t kPrefetchRows = 16;
+HWY_INLINE void PrefetchLater(const std::byte* row, size_t row_bytes, size_t bytes, size_t i, size_t n) {
+  if (i + kPrefetchRows >= n) return;
+  for (size_t byte = 0; byte < bytes; byte += 64) hwy::Prefetch(row + kPrefetchRows * row_bytes + byte);
+}
+
 // Rows first .. first + n - 1 of plain keys to f32 panels; rows that fill up the last panel repeat the last
 // one (their scores are never used). staging: [16, head_dim].
 inline void PackPlainKeys(const KvHead& kv, size_t head_dim, size_t first, size_t n, float* staging,
@@ -168,11 +176,13 @@ inline void PackPlainKeys(const KvHead& kv, size_t head_dim, size_t first, size_
   for (size_t done = 0; done < n; done += kPanelRows, to += kPanelRows * head_dim) {
     const float* rows[kPanelRows];
     for (size_t i = 0; i < kPanelRows; ++i) {
-      if (done + i < n)
-        rows[i] = FloatRow(kv.k_format, kv.k + (first + done + i) * kv.k_row_bytes, head_dim,
-                           staging + i * head_dim);
-      else
+      if (done + i >= n) {
         rows[i] = rows[i - 1];
+        continue;
+      }
+      const std::byte* row = kv.k + (first + done + i) * kv.k_row_bytes;
+      PrefetchLater(row, kv.k_row_bytes, hw::RowBytes(kv.k_format, head_dim), done + i, n);
+      rows[i] = FloatRow(kv.k_format, row, head_dim, staging + i * head_dim);
     }
     TransposePanel(rows, head_dim, to);
   }
@@ -184,7 +194,9 @@ inline void PackPlainValues(const KvHead& kv, size_t head_dim, size_t first, siz
   const size_t whole = head_dim / kStripCols;
   const size_t rest = head_dim % kStripCols;
   for (size_t i = 0; i < n; ++i) {
-    const float* row = FloatRow(kv.v_format, kv.v + (first + i) * kv.v_row_bytes, head_dim, staging);
+    const std::byte* stored = kv.v + (first + i) * kv.v_row_bytes;
+    PrefetchLater(stored, kv.v_row_bytes, hw::RowBytes(kv.v_format, head_dim), i, n);
+    const float* row = FloatRow(kv.v_format, stored, head_dim, staging);
     float* at = to + i * kStripCols;
     for (size_t strip = 0; strip < whole; ++strip)
       for (size_t lane = 0; lane < kStripCols; lane += kLanes)

@@ -574,13 +574,15 @@ class TaskRun {
 
   // The weighted sum of a row, times `factor`, in its natural order.
   void CopyAcc(size_t row, float factor, float* to) const {
-    float* acc = Acc(row / height_);
+    // Divided once: the compiler cannot know that `to` is not height_, and divisions of 64 bits are slow.
+    const size_t block = row / height_, stride = height_ * kPanelRows, head_dim = head_dim_;
+    const float* acc = Piece(Acc(block), row - block * height_, 0);
     const FloatVec scale = hn::Set(FloatTag(), factor);
     size_t d = 0;
-    for (; d + kLanes <= head_dim_; d += kLanes)
-      hn::StoreU(hn::Mul(LoadFloats(Piece(acc, row % height_, d / kPanelRows) + d % kPanelRows), scale),
-                 FloatTag(), to + d);
-    for (; d < head_dim_; ++d) to[d] = Piece(acc, row % height_, d / kPanelRows)[d % kPanelRows] * factor;
+    for (; d + kLanes <= head_dim; d += kLanes)
+      hn::StoreU(hn::Mul(LoadFloats(acc + d / kPanelRows * stride + d % kPanelRows), scale), FloatTag(),
+                 to + d);
+    for (; d < head_dim; ++d) to[d] = acc[d / kPanelRows * stride + d % kPanelRows] * factor;
   }
 
   // Writes the result of a row, or its share of one.
