@@ -39,6 +39,17 @@ PathOutcome CheckNumbers(const Inputs& in, const Outputs& out, const Options& op
   return {FallbackCause::kNumbers, std::string(path) + ": a result is not finite though all inputs are"};
 }
 
+// Why `tile` ran where the plan has its own wish.
+std::string TileReason(const hw::TilePlan& plan, Path path, size_t tile, size_t kv_len) {
+  const bool on_gpu = path == Path::kCudaTiled;
+  if (on_gpu && !plan.forced) return "prescribed " + std::to_string(tile) + " for this GPU";
+  if (on_gpu ? tile == plan.tile : tile >= plan.tile) return plan.reason;
+  return plan.reason + "; " + std::to_string(tile) +
+         (on_gpu           ? " is nearest on a GPU"
+          : tile >= kv_len ? " hold all keys"
+                           : " is what the scratch of a thread holds");
+}
+
 void Note(const PathOutcome& outcome, AttentionReport& report) {
   report.cause = outcome.cause;
   if (!report.sentence.empty()) report.sentence += "; ";
@@ -79,19 +90,23 @@ AttentionReport Attend(const Inputs& in, const Outputs& out, const Options& opti
   CheckProblem(in, out);
   AttentionReport report;
   report.asked = options.request;
+  const auto done = [&] {
+    report.tile_reason = TileReason(options.plan, report.used, report.tile, in.shape.kv_len);
+    return report;
+  };
   if (options.request == PathRequest::kCuda) {
     report.used = Path::kCudaTiled;
     PathOutcome outcome = TryCuda(in, out, options, &report.tile);
     if (outcome.cause == FallbackCause::kNone) outcome = CheckNumbers(in, out, options, "cuda");
     report.scores = outcome.cause == FallbackCause::kNone ? options.gpu_scores : GpuScores::kF32;
-    if (outcome.cause == FallbackCause::kNone) return report;
+    if (outcome.cause == FallbackCause::kNone) return done();
     Note(outcome, report);
   }
   if (options.request != PathRequest::kStandard && report.cause != FallbackCause::kNumbers) {
     report.used = Path::kCpuTiled;
     PathOutcome outcome = TryTiled(in, out, options, workspace, &report.tile);
     if (outcome.cause == FallbackCause::kNone) outcome = CheckNumbers(in, out, options, "tiled");
-    if (outcome.cause == FallbackCause::kNone) return report;
+    if (outcome.cause == FallbackCause::kNone) return done();
     Note(outcome, report);
   }
   report.used = Path::kStandard;

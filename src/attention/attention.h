@@ -111,6 +111,7 @@ struct AttentionReport {
   FallbackCause cause = FallbackCause::kNone;  // of the last fallback, where there were two
   std::string sentence;                        // of all of them; empty when nothing fell back
   size_t tile = 0;                             // kv rows per step that ran; 0 on the standard path
+  std::string tile_reason;                     // why these: the plan's reason, and what changed them since
   GpuScores scores = GpuScores::kF32;          // of what ran: kInt8 on the CUDA path only
 };
 

@@ -31,7 +31,7 @@ struct Cut {
   size_t q_tiles = 1;      // per head
   size_t head_chunks = 1;  // per group
   size_t splits = 1;       // of the kv rows
-  size_t split_rows = 0;   // kv rows per split, a multiple of the tile
+  size_t split_rows = 0;   // kv rows per split, a multiple of KvUnit
   size_t columns = 0;      // batch * n_kv_heads * head_chunks: tasks that share no kv head's q tile
   size_t rows() const { return tokens * heads; }
   size_t tasks() const { return columns * q_tiles * splits; }
@@ -58,25 +58,29 @@ void FitScratch(size_t head_dim, Cut& cut, size_t q_len) {
   while (too_much() && cut.tile > kPanelRows) cut.tile = DivideUp(cut.tile / 2, kPanelRows) * kPanelRows;
 }
 
-// Splits of the kv rows: the fewest that keep `threads` threads evenly busy.
-size_t SplitsFor(const Cut& cut, size_t kv_len, size_t threads) {
-  const size_t tasks = cut.columns * cut.q_tiles;
-  if (threads <= 1 || tasks >= 4 * threads || cut.rows() > kMaxSplitQRows) return 1;
+// Splits the kv rows at multiples of `unit`: the fewest splits that keep `threads` threads evenly busy.
+void Split(size_t kv_len, size_t unit, size_t threads, Cut& cut) {
+  cut.splits = 1;
+  cut.split_rows = DivideUp(kv_len, unit) * unit;
+  const size_t tasks = cut.tasks();
+  if (threads <= 1 || tasks >= 4 * threads || cut.rows() > kMaxSplitQRows) return;
   const size_t most = std::min(threads, kv_len / std::max(kMinSplitRows, kPanelRows));
-  size_t best = 1;
-  // Time in units of a whole task; a further split must gain 5 %.
-  double best_time = static_cast<double>(DivideUp(tasks, threads));
-  for (size_t splits = 2; splits <= most; ++splits) {
-    const double time = static_cast<double>(DivideUp(tasks * splits, threads)) / static_cast<double>(splits);
-    if (time < 0.95 * best_time) {
-      best = splits;
+  // Time in kv rows; a further split must gain 5 %.
+  size_t best_time = DivideUp(tasks, threads) * kv_len;
+  for (size_t wanted = 2; wanted <= most; ++wanted) {
+    const size_t rows = DivideUp(DivideUp(kv_len, wanted), unit) * unit;
+    const size_t splits = DivideUp(kv_len, rows);
+    const size_t time = DivideUp(tasks * splits, threads) * rows;
+    if (100 * time < 95 * best_time) {
+      cut.splits = splits;
+      cut.split_rows = rows;
       best_time = time;
     }
   }
-  return best;
 }
 
-Cut MakeCut(const Shape& shape, const hw::TilePlan& plan) {
+Cut MakeCut(const Inputs& in, const hw::TilePlan& plan) {
+  const Shape& shape = in.shape;
   const size_t group = shape.n_heads / shape.n_kv_heads;
   const size_t threads = std::max<size_t>(1, plan.threads);
   // A tile longer than the keys would only take memory.
@@ -92,8 +96,7 @@ Cut MakeCut(const Shape& shape, const hw::TilePlan& plan) {
   while (cut.columns * DivideUp(shape.q_len, cut.tokens) < 2 * threads && cut.rows() >= 2 * kMinQRows)
     cut.tokens = TokensFor(cut.rows() / 2, cut.heads, shape.q_len);
   cut.q_tiles = DivideUp(shape.q_len, cut.tokens);
-  cut.splits = SplitsFor(cut, shape.kv_len, threads);
-  cut.split_rows = DivideUp(DivideUp(shape.kv_len, cut.splits), kPanelRows) * kPanelRows;
+  Split(shape.kv_len, KvUnit(in, cut.tile), threads, cut);
   return cut;
 }
 
@@ -191,7 +194,7 @@ PathOutcome AttendTiled(const Inputs& in, const Outputs& out, const Options& opt
                         size_t* tile) {
   const Shape& shape = in.shape;
   if (shape.batch == 0 || shape.q_len == 0) return {};
-  const Cut cut = MakeCut(shape, options.plan);
+  const Cut cut = MakeCut(in, options.plan);
   *tile = cut.tile;
   const size_t n_tasks = cut.tasks();
   const hw::Threads threads{std::min(std::max<size_t>(1, options.plan.threads), n_tasks), options.cancel};

@@ -18,7 +18,8 @@ inline constexpr size_t kRowBlock = 12;
 // q rows whose scores against one tile are computed, turned into weights and used while they are in the first
 // cache.
 inline constexpr size_t kRowGroup = 24;
-inline constexpr size_t kMaxLanes = 16;  // floats in the widest vector
+inline constexpr size_t kMaxCodedRows = 6;  // of one kv head, see IsCoded
+inline constexpr size_t kMaxLanes = 16;     // floats in the widest vector
 
 // Where one key/value head of one sequence lies: rows of a plain tensor, or panels and strips of a cache.
 struct KvHead {
@@ -44,6 +45,18 @@ inline float ScoreFactor(const Inputs& in) {
   return scale * kLog2E;
 }
 
+// Whether q and weights become whole numbers: few rows on a q8_0 cache. Asked of the problem, not of a task,
+// so that no other way to cut it changes how a row is rounded.
+inline bool IsCoded(const Inputs& in) {
+  const Shape& shape = in.shape;
+  return in.cache && in.cache->format == hw::Format::kQ8_0 &&
+         shape.q_len * (shape.n_heads / shape.n_kv_heads) <= kMaxCodedRows;
+}
+
+// Tiles and splits begin at multiples of this many kv rows. Coded weights of a tile share a scale, so there
+// the tiles are the same however the kv rows are split.
+inline size_t KvUnit(const Inputs& in, size_t tile) { return IsCoded(in) ? tile : kPanelRows; }
+
 // Some tokens of some query heads that read one key/value head, against a range of kv rows.
 // Row r of the task is token first_token + r / n_heads of head first_head + r % n_heads.
 struct TiledTask {
@@ -55,7 +68,7 @@ struct TiledTask {
   size_t n_heads = 1;
   size_t first_token = 0;
   size_t n_tokens = 1;
-  KvRange kv_rows;   // begins at a multiple of kPanelRows
+  KvRange kv_rows;   // begins at a multiple of KvUnit
   size_t tile = 16;  // kv rows per step, a multiple of kPanelRows
   // Null: results are final and go to `out`. Else the partial result of these kv rows goes here, [rows,
   // head_dim + 2]: the weighted sum, the maximum of the scores and the sum of 2^((score - maximum) * factor).

@@ -35,7 +35,7 @@ HWY_INLINE void PrefetchForWriting(void* p) { __builtin_prefetch(p, /*rw=*/1); }
 // Into the second cache: the first one is full of what is at work.
 HWY_INLINE void PrefetchFar(const void* p) { __builtin_prefetch(p, /*rw=*/0, /*locality=*/2); }
 
-static_assert(kTallRows == kRowBlock);
+static_assert(kTallRows == kRowBlock && kMaxCodedRows <= kMaxFewRows);
 // Rows of the blocks of a task: few rows in the fewest, even blocks, many in tall ones.
 constexpr size_t BlockRows(size_t rows) {
   return rows <= 3 * kMaxFewRows ? DivideUp(rows, DivideUp(rows, kMaxFewRows)) : kTallRows;
@@ -92,7 +92,7 @@ class TaskRun {
         bits_(ScratchOf(rows_, task.tile, head_dim_)),
         q_(QRows(task)),
         out_(OutputRows(task)),
-        coded_(rows_ <= kMaxFewRows && task.kv.is_cache && task.kv.k_format == hw::Format::kQ8_0) {
+        coded_(IsCoded(in_)) {
     const float scale = in_.scale != 0 ? in_.scale : 1.0f / std::sqrt(static_cast<float>(head_dim_));
     if (in_.softcap > 0) {
       q_scale_ = scale / in_.softcap;
@@ -107,7 +107,8 @@ class TaskRun {
 
   void Run() {
     const KvRange all = FindRanges();
-    const size_t start = all.begin / kPanelRows * kPanelRows;
+    const size_t unit = KvUnit(in_, task_.tile);
+    const size_t start = all.begin / unit * unit;
     for (size_t first = start; first < all.end; first += task_.tile)
       RunTile(Intersect(all, {first, first + task_.tile}), first,
               Intersect(all, {first + task_.tile, first + 2 * task_.tile}));
@@ -323,7 +324,7 @@ class TaskRun {
       b.f16 = reinterpret_cast<const hw::F16*>(kv.k) + first_panel * panel;
     } else if (kv.is_cache && few_rows && kv.k_format == hw::Format::kBF16) {
       b.bf16 = reinterpret_cast<const hw::BF16*>(kv.k) + first_panel * panel;
-    } else if (kv.is_cache && few_rows) {
+    } else if (coded_) {
       b.q8 = reinterpret_cast<const int8_t*>(kv.k) + first_panel * panel;
       b.scales = AsF16(kv.k_scales) + first_panel * panel / kScaleBlock;
     } else {
@@ -352,7 +353,7 @@ class TaskRun {
       b.f16 = reinterpret_cast<const hw::F16*>(kv.v) + first * kStripCols;
     } else if (kv.is_cache && few_rows && kv.v_format == hw::Format::kBF16) {
       b.bf16 = reinterpret_cast<const hw::BF16*>(kv.v) + first * kStripCols;
-    } else if (kv.is_cache && few_rows) {
+    } else if (coded_) {
       b.q8 = reinterpret_cast<const int8_t*>(kv.v) + first * kStripCols;
       b.scales = AsF16(kv.v_scales) + first;
     } else {

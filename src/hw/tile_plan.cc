@@ -43,6 +43,12 @@ Tile PrescribedTile(const Machine& machine) {
   return {256, machine.cpu.model_name + ": prescribed 256"};
 }
 
+Tile AskedTile(size_t asked) {
+  const size_t rows = RoundUp(asked, kMinTile);
+  const std::string reason = "tile " + std::to_string(asked) + " as asked";
+  return {rows, rows == asked ? reason : reason + ", rounded up to " + std::to_string(rows)};
+}
+
 // The most q rows of which the scratch stays in L2 and that still give every thread two tasks; evened out so
 // that the last task is not much smaller than the others.
 size_t ChooseRows(const AttentionProblem& problem, const TilePlan& plan, size_t l2_bytes) {
@@ -104,8 +110,7 @@ size_t TileScratchBytes(size_t tile, size_t q_rows, size_t head_dim) {
 TilePlan ChooseTilePlan(const Machine& machine, const AttentionProblem& problem, const TileRequest& request,
                         std::span<const TunedPlan> tuned) {
   const bool forced = request.tile != 0;
-  const Tile tile = forced ? Tile{request.tile, "tile " + std::to_string(request.tile) + " as asked"}
-                           : PrescribedTile(machine);
+  const Tile tile = forced ? AskedTile(request.tile) : PrescribedTile(machine);
   TilePlan plan;
   plan.tile = tile.rows;
   plan.forced = forced;

@@ -61,8 +61,8 @@ struct TunedPlan {
 //        + 16 * dim)         rows between formats
 size_t TileScratchBytes(size_t tile, size_t q_rows, size_t head_dim);
 
-// Prescribed: compute capability 6.1 -> 128; Intel i5-10210U -> 64; everything else -> 256. A forced tile is
-// kept as asked (callers check 1 .. 65536). On a CPU, q_rows is the most, up to 1056, with which
+// Prescribed: compute capability 6.1 -> 128; Intel i5-10210U -> 64; everything else -> 256. A forced tile
+// (callers check 1 .. 65536) is rounded up to 16. On a CPU, q_rows is the most, up to 1056, with which
 // TileScratchBytes(...) <= min(L2, 1 MiB) and every thread has two tasks; 48 where none is. Unless a tile is
 // forced, an entry of `tuned` for heads of the problem's shape replaces the tile, and q_rows where it has
 // some, on a CPU. Shrinks tile and q_rows (never below 16 and 1) until the scratch of all threads fits the

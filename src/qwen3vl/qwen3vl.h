@@ -290,7 +290,7 @@ class QWEN3VL_API Session {
   size_t context() const;  // capacity in tokens
   size_t length() const;   // tokens in the cache
   size_t threads() const;
-  size_t tile() const;                  // key/value rows per attention step of the text layers
+  size_t tile() const;  // key/value rows per attention step: planned before the first reply, then what ran
   std::string tile_reason() const;      // "i5-10210U: prescribed 64"
   std::string attention_paths() const;  // which ran so far, and why one fell back
   std::string gpu_report() const;  // what gpu_layers and gpu_vision led to, and why; empty when nothing was
@@ -328,7 +328,7 @@ struct MachineReport {
   std::string gpu_code;         // in this library: "compute capability 6.1 (clang 14.0.6)", "none (...)"
   size_t tile = 0, q_rows = 0;  // for a prompt on 32 query and 8 key/value heads of 128
   std::string tile_reason;
-  std::string tuning_status;  // "none stored", the file that counts, or why one is ignored
+  std::string tuning_status;  // "none stored", the file that counts and its plans, or why one is ignored
 };
 QWEN3VL_API MachineReport ProbeMachine();
 

@@ -11,6 +11,18 @@
 
 namespace qwen3vl {
 
+namespace {
+
+// "heads of 128 in groups of 4: tile 256, 192 query rows"
+std::string Describe(const hw::TunedPlan& t) {
+  const auto n = [](size_t value) { return std::to_string(value); };
+  return "heads of " + n(t.head_dim) + " in groups of " + n(t.group) + ": tile " + n(t.tile) +
+         (t.q_rows ? ", " + n(t.q_rows) + " query rows" : "") +
+         (t.standard_below ? ", standard below " + n(t.standard_below) + " keys" : "");
+}
+
+}  // namespace
+
 MachineReport ProbeMachine() {
   const hw::CpuInfo cpu = hw::ProbeCpu();
   MachineReport r;
@@ -38,6 +50,7 @@ MachineReport ProbeMachine() {
   r.q_rows = plan.q_rows;
   r.tile_reason = plan.reason;
   r.tuning_status = tuning.status;
+  for (const hw::TunedPlan& t : tuning.plans) r.tuning_status += "; " + Describe(t);
   const hw::GpuList gpus = hw::ListGpus();
   r.gpu_status = gpus.status;
   r.gpu_code = attention::DescribeDeviceCode();

@@ -93,15 +93,25 @@ void Runtime::Attend(const AttentionCall& call) {
   CheckCancelled();
 
   const char* scores = report.scores == attention::GpuScores::kInt8 ? ", int8 scores" : "";
-  NotePath(std::string(attention::Name(report.used)) + scores, "attention",
-           report.cause == attention::FallbackCause::kNone ? std::string() : report.sentence);
+  NotePath({.path = std::string(attention::Name(report.used)) + scores,
+            .from = "attention",
+            .why = report.cause == attention::FallbackCause::kNone ? std::string() : report.sentence,
+            .tile = report.tile,
+            .tile_reason = report.tile_reason});
   if (verify) Verify(call, options, report.used);
 }
 
-void Runtime::NotePath(const std::string& path, const std::string& from, const std::string& why) {
-  std::map<std::string, std::string>& causes = paths_[path];
-  if (why.empty() || !causes.emplace(from, why).second) return;
-  if (log) log(LogLevel::kWarning, from + ": " + why);
+void Runtime::NotePath(const PathNote& note) {
+  PathUse& use = paths_[note.path];
+  if (note.tile > use.tile) {
+    use.tile = note.tile;
+    use.tile_reason = note.tile_reason;
+  }
+  if (note.why.empty()) return;
+  std::string cause = note.why;
+  std::erase_if(cause, [](char c) { return c >= '0' && c <= '9'; });
+  if (use.causes.emplace(std::pair(note.from, cause), note.why).second && log)
+    log(LogLevel::kWarning, note.from + ": " + note.why);
 }
 
 void Runtime::Verify(const AttentionCall& call, const attention::Options& options, attention::Path used) {
@@ -117,7 +127,8 @@ void Runtime::Verify(const AttentionCall& call, const attention::Options& option
 
   LayerDeviation& d = deviations_[call.block];
   d.layer = call.block;
-  d.path = attention::Name(used);
+  // Standard only where nothing else ran.
+  if (d.path.empty() || used != attention::Path::kStandard) d.path = attention::Name(used);
   ++d.calls;
   Deviation deviation;
   for (size_t i = 0; i < n; ++i) deviation.Add(call.out[i], expected[i]);
@@ -141,11 +152,26 @@ std::vector<LayerDeviation> Runtime::Deviations() const {
 
 std::string Runtime::PathsUsed() const {
   std::string out;
-  for (const auto& [path, causes] : paths_) {
+  for (const auto& [path, use] : paths_) {
     out += (out.empty() ? "" : ", ") + path;
-    for (const auto& [from, why] : causes) out += " (" + why + ")";
+    for (const auto& [cause, why] : use.causes) out += " (" + why + ")";
   }
   return out;
+}
+
+std::pair<size_t, std::string> Runtime::TileUsed() const {
+  std::pair<size_t, std::string> first{0, "standard attention takes all keys at once"};
+  std::string all;
+  for (const auto& [path, use] : paths_) {
+    if (use.tile == 0) continue;
+    all += (all.empty() ? "" : "; ") + path + " " + std::to_string(use.tile) + ": " + use.tile_reason;
+    if (first.first == 0) {
+      first = {use.tile, use.tile_reason};
+    } else {
+      first.second = all;
+    }
+  }
+  return first;
 }
 
 }  // namespace qwen3vl

@@ -49,6 +49,15 @@ struct AttentionCall {
   float* weights = nullptr;  // optional [n_heads, q_len, kv_len]
 };
 
+// A path that ran.
+struct PathNote {
+  std::string path;              // "cpu_tiled"
+  std::string from;              // what it comes from: "attention", "gpu"
+  std::string why = {};          // where it was not the one asked for
+  size_t tile = 0;               // key/value rows per step; 0: has none, or did not get so far
+  std::string tile_reason = {};  // "i5-10210U: prescribed 64"
+};
+
 struct Runtime {
   explicit Runtime(const SessionOptions& options);
 
@@ -70,9 +79,8 @@ struct Runtime {
   hw::TilePlan Plan(const hw::AttentionProblem& problem) const;
   // Runs one attention call: plan, fallbacks (logged once per cause), verification.
   void Attend(const AttentionCall& call);
-  // Remembers which path ran ("cpu_tiled"), and why when it was not the one asked for; the first such cause
-  // of each thing that it came from ("attention") is logged.
-  void NotePath(const std::string& path, const std::string& from, const std::string& why);
+  // Remembers which path ran; logs each cause of a fallback once.
+  void NotePath(const PathNote& note);
   // Hands a tensor to the trace, when there is one.
   void Trace(std::string_view name, std::initializer_list<size_t> shape, const float* data) const;
   void Trace(std::string_view name, std::initializer_list<size_t> shape, const int32_t* data) const;
@@ -96,6 +104,9 @@ struct Runtime {
 
   std::vector<LayerDeviation> Deviations() const;
   std::string PathsUsed() const;  // "cpu_tiled" or "cpu_tiled, standard (unsupported: ...)"
+  // The largest tile that ran on the first tiled path, and why; where there are several, the reason has all.
+  // 0 before anything ran, and where only standard attention did.
+  std::pair<size_t, std::string> TileUsed() const;
 
   bool verify = false;
 
@@ -104,8 +115,13 @@ struct Runtime {
 
   attention::Workspace workspace_;
   std::map<std::string, LayerDeviation> deviations_;
-  // Path name -> what fell back to it -> why.
-  std::map<std::string, std::map<std::string, std::string>> paths_;
+  struct PathUse {
+    // By what fell back and why, without the digits: a number of bytes changes from call to call.
+    std::map<std::pair<std::string, std::string>, std::string> causes;
+    size_t tile = 0;
+    std::string tile_reason;
+  };
+  std::map<std::string, PathUse> paths_;  // by name
 };
 
 }  // namespace qwen3vl

@@ -79,8 +79,12 @@ void Session::Reset() { impl_->generator.Reset(); }
 size_t Session::context() const { return impl_->generator.cache().shape().capacity; }
 size_t Session::length() const { return impl_->generator.cache().length(); }
 size_t Session::threads() const { return impl_->generator.runtime().threads.count; }
-size_t Session::tile() const { return impl_->plan.tile; }
-std::string Session::tile_reason() const { return impl_->plan.reason; }
+size_t Session::tile() const {
+  return attention_paths().empty() ? impl_->plan.tile : impl_->generator.runtime().TileUsed().first;
+}
+std::string Session::tile_reason() const {
+  return attention_paths().empty() ? impl_->plan.reason : impl_->generator.runtime().TileUsed().second;
+}
 std::string Session::attention_paths() const { return impl_->generator.runtime().PathsUsed(); }
 std::string Session::gpu_report() const { return impl_->generator.gpu_report(); }
 std::vector<LayerDeviation> Session::deviations() const { return impl_->generator.runtime().Deviations(); }

@@ -91,6 +91,8 @@ TEST(Compare, PointsAtErrorsThatGrew) {
   EXPECT_TRUE(report.pairs[0].error_grew);
   EXPECT_THAT(ToText(report), HasSubstr("GREW"));
   EXPECT_THAT(ToJson(report), HasSubstr("\"error_grew\": true"));
+  wrong.accuracy->reference = "another one";
+  EXPECT_FALSE(Compare({Timed("a", 1)}, {wrong}).pairs[0].error_grew);
 }
 
 }  // namespace

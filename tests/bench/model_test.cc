@@ -25,22 +25,44 @@ TEST(BenchModel, MeasuresPromptAndGenerationAtEveryDepth) {
   options.session.threads = 1;
   options.prompt_tokens = 12;
   options.generate_tokens = 3;
-  options.depths = {0, 20};
+  options.depths = {0, 80};
+  options.session.tile = 64;
   std::vector<Row> rows;
   RunModel(options, Twice(), nullptr, [&](const Row& row) { rows.push_back(row); });
   ASSERT_EQ(rows.size(), 4u);
   const char* layers[] = {"model.prompt", "model.generate", "model.prompt", "model.generate"};
   for (size_t i = 0; i < rows.size(); ++i) {
     EXPECT_EQ(rows[i].layer, layers[i]);
-    EXPECT_EQ(rows[i].length, i < 2 ? 0u : 20u);
+    EXPECT_EQ(rows[i].length, i < 2 ? 0u : 80u);
     EXPECT_EQ(rows[i].samples.size(), 2u);
     EXPECT_GT(rows[i].flop.value(), 0);
     EXPECT_GT(rows[i].bytes.value(), 0);
     EXPECT_THAT(rows[i].path, StartsWith("cpu_tiled"));
-    // Both paths read the same cache: only the order of float32 sums differs.
-    EXPECT_GT(rows[i].accuracy.value().checked, 0u);
-    EXPECT_LE(rows[i].accuracy->rel_norm, 1e-5);
+    EXPECT_EQ(rows[i].tile, i < 2 ? 16u : 64u);
+    EXPECT_EQ(rows[i].plan, i < 2 ? "tile 64 as asked; 16 hold all keys" : "tile 64 as asked");
+    // The weights are not quantised: the cache alone is rounded, to f16.
+    EXPECT_GT(rows[i].accuracy.value().checked, 100u);
+    EXPECT_GT(rows[i].accuracy->rel_norm, 1e-6);
+    EXPECT_LE(rows[i].accuracy->rel_norm, 2e-3);
   }
+}
+
+// Standard attention is not its own judge.
+TEST(BenchModel, TheErrorIsThatOfTheWholeModel) {
+  ModelOptionsBench options;
+  options.model = QWEN3VL_TINY_MODEL;
+  options.session.threads = 1;
+  options.session.attention = AttentionChoice::kStandard;
+  options.session.kv_type = KvType::kQ8_0;
+  options.prompt_tokens = 4;
+  options.generate_tokens = 0;
+  options.depths = {0};
+  std::vector<Row> rows;
+  RunModel(options, Twice(), nullptr, [&](const Row& row) { rows.push_back(row); });
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_GT(rows[0].accuracy.value().rel_norm, 1e-4);
+  EXPECT_EQ(rows[0].tile, 0u);
+  EXPECT_EQ(rows[0].path, "standard");
 }
 
 TEST(BenchImage, MeasuresEveryStage) {
@@ -58,6 +80,13 @@ TEST(BenchImage, MeasuresEveryStage) {
   EXPECT_EQ(rows[6].layer, "image.prefill");
   EXPECT_EQ(rows[7].layer, "image.first_token");
   EXPECT_EQ(rows[4].tokens.value(), 2 * rows[0].tokens.value());
+  EXPECT_FALSE(rows[4].accuracy.has_value());
+  for (const size_t i : {5, 6}) {
+    EXPECT_LE(rows[i].accuracy.value().rel_norm, 2e-3);
+    EXPECT_GT(rows[i].tile, 0u);
+  }
+  EXPECT_EQ(rows[5].bytes.value(), 2 * rows[1].bytes.value());
+  EXPECT_GT(rows[6].bytes.value(), rows[2].bytes.value());  // more keys and values
   // Encoded anew each time, or the second sample would be free.
   for (const double seconds : rows[5].samples) EXPECT_GT(seconds, 0);
   // The time to the first token contains the others, in every sample.

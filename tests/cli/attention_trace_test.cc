@@ -192,6 +192,7 @@ TEST(TraceAttentionReport, RunsOnAGpu) {
   const auto metadata = GoldenFile::FromPath(out).metadata();
   EXPECT_EQ(metadata.at("path"), "cuda_tiled") << metadata.at("why");
   EXPECT_EQ(metadata.at("tile"), "128");
+  EXPECT_EQ(metadata.at("tile_reason"), "prescribed 128 for this GPU");
   EXPECT_THAT(RunCommand({"probe"}).out, HasSubstr("NVIDIA GeForce GTX 1050, compute capability 6.1"));
 }
 
@@ -236,7 +237,7 @@ TEST(TraceAttentionReport, FaultsAreAskedForByTheEnvironment) {
   const auto metadata = GoldenFile::FromPath(out).metadata();
   EXPECT_EQ(metadata.at("path"), "standard");
   EXPECT_EQ(metadata.at("cause"), "memory");
-  EXPECT_NE(unknown.exit_code, 0);
+  EXPECT_EQ(unknown.exit_code, 2);
   EXPECT_THAT(unknown.err, HasSubstr("unknown fault \"smoke\""));
 }
 
@@ -275,6 +276,8 @@ TEST(TraceAttentionBadFile, IsOneLineAndNoFile) {
       {Safetensors({q({2, 1, 8}, "F32", 64), k, v}, Json::object()), "k: shape"},
       {Safetensors({q({2, 1, 4}, "F32", 32), k, v}, {{"scale", "large"}}), "scale"},
       {Safetensors({q({2, 1, 4}, "F32", 32), k, v}, {{"scale", "nan"}}), "scale"},
+      {Safetensors({q({2, 1, 4}, "F32", 32), k, v}, {{"scale", "0"}}),
+       "scale: '0', want a number other than 0"},
       {Safetensors({q({2, 1, 4}, "F32", 32), k, v}, {{"causal", "maybe"}}), "causal"},
       {Safetensors({q({2, 1, 4}, "F32", 32), k, v}, {{"valid_range", "3,1"}}), "valid_range"},
       {Safetensors({q({2, 3, 4}, "F32", 96), k, v}, {{"segments", "0,2,1"}}), "segments"},

@@ -186,6 +186,20 @@ TEST(BadOptions, ThatOnlyTheModelCanJudgeAreExitCode2) {
   ExpectRefusal({"bench", "model", "-m", TinyModel(), "--depths", "0,1000000", "--no-peaks"}, 2, "1000");
 }
 
+// Also where nothing is computed on them.
+TEST(BadEnvironment, IsExitCode2Everywhere) {
+  for (const auto& [name, value] : {std::pair{"QWEN3VL_FAULT", "bogus"}, {"QWEN3VL_ISA", "mmx"}}) {
+    setenv(name, value, 1);
+    for (const Words& words :
+         {Words{"run", "-m", TinyModel(), "-p", "x"}, Words{"probe"}, Words{"inspect", TinyModel()},
+          Words{"tokenize", "-m", TinyModel(), "x"}, Words{"verify", "-m", TinyModel()},
+          Words{"bench", "compare", "a.json", "b.json"}, Words{"chat", "-m", TinyModel()}})
+      ExpectRefusal(words, 2, name);
+    EXPECT_EQ(RunCommand({"run", "--help"}).exit_code, 0);
+    unsetenv(name);
+  }
+}
+
 TEST(Memory, ARunThatCannotFitNamesTheOptionThatHelps) {
   const TempDir
       folder;  // the tiny model, made for a thousand million tokens: 1 KiB each as f16, 1 TiB together

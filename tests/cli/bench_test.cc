@@ -69,6 +69,30 @@ TEST(BenchCommand, SweepsAModelByDepth) {
   EXPECT_EQ(OutJson(o)["rows"].size(), 4u) << o;
 }
 
+TEST(BenchCommand, RefusesWhatASweepWouldNotLookAt) {
+  const auto refuse = [](const std::vector<std::string>& more, const char* why) {
+    const Outcome o = RunCommand(With({"bench", "sweep"}, more));
+    EXPECT_EQ(o.exit_code, 2) << o;
+    EXPECT_EQ(CountLines(o.err), 1u) << o;
+    EXPECT_THAT(o.err, testing::AllOf(HasSubstr(more.front()), HasSubstr(why)));
+  };
+  refuse({"--gpu-layers", "4"}, "want -m MODEL");
+  refuse({"--chunk", "64"}, "want -m MODEL");
+  refuse({"--depths", "0,8"}, "want -m MODEL");
+  refuse({"--lengths", "20", "-m", TinyModel()}, "want no -m");
+}
+
+TEST(BenchCommand, TakesTheTilesThatRunTakes) {
+  const auto tile = [](const std::string& text) {
+    return RunCommand({"bench", "layer", "--preset", "gpt2", "--kind", "attention", "--lengths", "20",
+                       "--path", "tiled", "--samples", "1", "--no-peaks", "--verbose", "--tile", text});
+  };
+  for (const char* good : {"auto", "prescribed", "16"}) EXPECT_EQ(tile(good).exit_code, 0) << good;
+  const Outcome bad = tile("big");
+  EXPECT_EQ(bad.exit_code, 2) << bad;
+  EXPECT_THAT(bad.err, HasSubstr("auto, or prescribed"));
+}
+
 TEST(BenchCommand, TunesAndLaterRunsSayThatTheyUseIt) {
   const TempDir cache;
   const std::string before = getenv("XDG_CACHE_HOME");
@@ -87,7 +111,9 @@ TEST(BenchCommand, TunesAndLaterRunsSayThatTheyUseIt) {
   EXPECT_EQ(o.exit_code, 0) << o;
   EXPECT_THAT(o.err, HasSubstr("stored in " + cache.File("qwen3vl/tuning.json")));
   const nlohmann::json probe = OutJson(RunCommand({"probe", "--json"}));
-  EXPECT_EQ(probe["tuning"], cache.File("qwen3vl/tuning.json"));
+  EXPECT_THAT(probe["tuning"].get<std::string>(),
+              testing::AllOf(testing::StartsWith(cache.File("qwen3vl/tuning.json")),
+                             HasSubstr("; heads of 128 in groups of 4: tile ")));
   EXPECT_THAT(probe["tile_reason"].get<std::string>(), HasSubstr("measured on this machine"));
   EXPECT_THAT(probe["default_threads"].get<size_t>(), testing::AnyOf(1u, usual));
   cache.Write("qwen3vl/tuning.json", "no JSON");

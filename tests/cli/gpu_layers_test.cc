@@ -56,6 +56,19 @@ TEST(GpuLayers, GiveTheSameAnswer) {
                            HasSubstr("cuda_tiled")));
 }
 
+TEST(GpuLayers, ShowTheTileOfTheGpu) {
+  if (!HasDeviceCode()) GTEST_SKIP() << "no device code in this build";
+  const DriverFolder driver(QWEN3VL_FAKE_DRIVER_FOLDER);
+  const auto result = OutJson(Answer({"--gpu-layers", "4", "--json"}));
+  EXPECT_EQ(result["attention"], "cuda_tiled");
+  EXPECT_EQ(result["tile"], 128);
+  EXPECT_THAT(result["tile_reason"].get<std::string>(), HasSubstr("GTX 1050: prescribed 128"));
+  const auto both = OutJson(Answer({"--gpu-layers", "1", "--tile", "16", "--json"}));
+  EXPECT_EQ(both["tile"], 16);
+  EXPECT_THAT(both["tile_reason"].get<std::string>(),
+              AllOf(HasSubstr("cpu_tiled 16: tile 16 as asked"), HasSubstr("; cuda_tiled 128: ")));
+}
+
 TEST(GpuVision, GivesTheSameAnswer) {
   if (!HasDeviceCode()) GTEST_SKIP() << "no device code in this build";
   const std::vector<std::string> picture = {"--image", QWEN3VL_SOURCE_DIR "/examples/picture.jpg",

@@ -25,6 +25,8 @@ TEST(Probe, JsonHoldsTheMachineAndTheTileWithItsReason) {
   EXPECT_FALSE(report["gpu_code"].get<std::string>().empty());
 }
 
+TEST(Probe, TakesVerbose) { EXPECT_EQ(RunCommand({"probe", "--verbose"}).exit_code, 0); }
+
 TEST(Probe, ShowsTheInstructionSetThatWasAskedFor) {
   const nlohmann::json report = OutJson(RunCommand({"probe", "--json"}));
   for (const std::string isa : report["isas"])

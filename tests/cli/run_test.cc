@@ -41,6 +41,42 @@ TEST(Run, WithoutAModelTheDemoModelAnswersAndIsNamed) {
   EXPECT_THAT(o.err, HasSubstr("using the demo model"));
 }
 
+size_t CountOf(const std::string& part, const std::string& text) {
+  size_t count = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
+// Of all layers and tokens; where layer 3 falls back to is where the others do, for one cause more.
+TEST(Run, WarnsOnceOfEachCauseOfAFallback) {
+  setenv("QWEN3VL_FAULT", "nan,device", 1);
+  const Outcome o = RunCommand({"run", "-m", QWEN3VL_SOURCE_DIR "/models/demo", "-p", "hi", "-n", "2",
+                                "--check-finite", "--attention-layers", "3=cuda"});
+  unsetenv("QWEN3VL_FAULT");
+  ASSERT_EQ(o.exit_code, 0) << o;
+  EXPECT_EQ(CountOf("attention: tiled: a result is not finite", o.err), 1u) << o;
+  EXPECT_EQ(CountOf("attention: cuda: no device (asked for by QWEN3VL_FAULT); tiled: a result", o.err), 1u)
+      << o;
+}
+
+TEST(Run, ShowsTheTileThatRan) {
+  std::string text;
+  for (int i = 0; i < 300; ++i) text += "word ";
+  const auto run = [&](const std::string& tile, const std::string& prompt) {
+    const Outcome o =
+        RunCommand({"run", "-m", TinyModel(), "-n", "1", "-p", prompt, "--tile", tile, "--json"});
+    EXPECT_EQ(o.exit_code, 0) << o;
+    return std::pair(OutJson(o)["tile"], OutJson(o)["tile_reason"]);
+  };
+  EXPECT_EQ(run("1", text),
+            std::pair(nlohmann::json(16), nlohmann::json("tile 1 as asked, rounded up to 16")));
+  EXPECT_EQ(run("100", text),
+            std::pair(nlohmann::json(112), nlohmann::json("tile 100 as asked, rounded up to 112")));
+  const auto [tile, reason] = run("65536", text);  // fewer keys than that
+  EXPECT_LT(tile, 4096);
+  EXPECT_THAT(reason.get<std::string>(), HasSubstr("tile 65536 as asked; " + tile.dump() + " "));
+}
+
 TEST(Run, DrawsTheBoxesOfTheAnswer) {
   const TempDir folder;
   const std::string picture = QWEN3VL_SOURCE_DIR "/models/demo/pictures/one.png",
@@ -235,6 +271,22 @@ TEST(Verify, ANumberThatIsNoneIsBeyondEveryTolerance) {
   EXPECT_EQ(o.exit_code, 1) << o;
   EXPECT_EQ(OutJson(o)["passed"], false);
   EXPECT_THAT(o.err, HasSubstr("BEYOND"));
+}
+
+// Where nothing else than standard attention ran there is nothing to compare.
+TEST(Verify, FailsWhereALayerRanOnStandardAttentionAlone) {
+  const auto expect_failure = [](const Words& more, const char* count) {
+    Words words = {"verify", "-m", TinyModel(), "-p", "Hello"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome o = RunCommand(words);
+    EXPECT_EQ(o.exit_code, 1) << o;
+    EXPECT_THAT(o.err, HasSubstr("NOT verified: " + std::string(count) + " of 2 layers"));
+  };
+  expect_failure({"--attention", "standard"}, "2");
+  expect_failure({"--attention-layers", "1=standard"}, "1");
+  setenv("QWEN3VL_FAULT", "alloc", 1);
+  expect_failure({}, "2");
+  unsetenv("QWEN3VL_FAULT");
 }
 
 TEST(Verify, RunsOnModelsWithoutTokenizer) {

@@ -116,13 +116,17 @@ TEST(TilePlan, ManyThreadsGetSmallerTasks) {
   EXPECT_EQ(ChooseTilePlan({cpu, nullptr, 0}, problem, {.threads = 16}).q_rows, 48u);
 }
 
-TEST(TilePlan, ForcedTileIsKept) {
+TEST(TilePlan, ForcedTileIsKeptButForWholePanels) {
   const Machine machine{test::Probe(test::LaptopI5_10210U()), nullptr, 64 * kKib};
-  for (const size_t tile : {1u, 100u, 65536u}) {
-    const TilePlan plan = ChooseTilePlan(machine, Prefill(), {.tile = tile});
-    EXPECT_EQ(plan.tile, tile);
-    EXPECT_THAT(plan.reason, HasSubstr("tile " + std::to_string(tile) + " as asked"));
+  const auto plan = [&](size_t tile) { return ChooseTilePlan(machine, Prefill(), {.tile = tile}); };
+  for (const size_t tile : {16u, 112u, 65536u}) {
+    EXPECT_EQ(plan(tile).tile, tile);
+    EXPECT_THAT(plan(tile).reason, HasSubstr("tile " + std::to_string(tile) + " as asked"));
+    EXPECT_THAT(plan(tile).reason, testing::Not(HasSubstr("rounded")));
   }
+  EXPECT_EQ(plan(1).tile, 16u);
+  EXPECT_EQ(plan(100).tile, 112u);
+  EXPECT_THAT(plan(100).reason, HasSubstr("tile 100 as asked, rounded up to 112"));
   const GpuInfo gpu = test::Gtx1050();
   EXPECT_EQ(ChooseTilePlan({machine.cpu, &gpu, 0}, Prefill(), {.tile = 32}).tile, 32u);
 }

@@ -44,7 +44,9 @@ Comparison CompareRows(const Row& before, const Row& after, const CompareOptions
     c.verdict = c.speedup > 1 ? Verdict::kFaster : Verdict::kSlower;
   if (before.accuracy && after.accuracy) {
     const double error = after.accuracy->rel_norm;
-    c.error_grew = !std::isfinite(error) || (error > kErrorFloor && error > 2 * before.accuracy->rel_norm);
+    const bool alike = after.accuracy->reference == before.accuracy->reference;
+    c.error_grew =
+        !std::isfinite(error) || (alike && error > kErrorFloor && error > 2 * before.accuracy->rel_norm);
   }
   return c;
 }

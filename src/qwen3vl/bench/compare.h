@@ -24,7 +24,8 @@ struct Comparison {
   double speedup = 1;  // median of before over median of after
   double p = 1;        // Mann and Whitney
   Verdict verdict = Verdict::kNoise;
-  bool error_grew = false;  // the error is more than twice that of before, and over 1e-6, or no number
+  // The error is more than twice that of before, against the same reference, and over 1e-6, or no number.
+  bool error_grew = false;
 };
 
 struct ComparisonReport {

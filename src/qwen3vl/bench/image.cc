@@ -11,7 +11,7 @@ namespace qwen3vl::bench {
 namespace {
 
 constexpr size_t kQuestionTokens = 16;
-// The picture on which attention is compared with standard attention, which takes minutes on large ones.
+// The picture whose logits are compared with those of float32, which takes minutes on large ones.
 constexpr std::pair<size_t, size_t> kCheckedSize = {256, 256};
 
 // Noise on a ramp: neither empty nor too easy to resize.
@@ -38,12 +38,9 @@ class ImageRun {
 
   void Run(PeakMeter* peaks, const RowSink& sink) {
     for (const auto& size : options_.sizes) Prompt(size, 1);  // refuses what no model takes, before the rest
-    Note(measure_, "comparing attention with standard attention");
+    Note(measure_, "comparing the logits with those of float32");
     const PicturePrompt checked = Prompt(kCheckedSize, 1);
-    accuracy_ = CheckAttention(model_, SessionFor(checked), [&](Session& s) {
-      Ask(s, checked);
-      paths_ = s.attention_paths();
-    });
+    accuracy_ = CheckLogits(model_, SessionFor(checked), [&](Session& s) { Ask(s, checked); });
     for (const auto& size : options_.sizes)
       for (const size_t count : options_.counts) RunPictures(size, count, peaks, sink);
   }
@@ -92,10 +89,15 @@ class ImageRun {
     std::vector<Row> rows;
     for (const char* stage : {"image.preprocess", "image.encode", "image.prefill", "image.first_token"})
       rows.push_back(NewRow(stage, session, size, count, prompt));
+    rows[0].accuracy.reset();
+    const ModelFiles& files = model_.impl()->files;
     rows[1].flop = prompt.encode_flop;
+    rows[1].bytes = static_cast<double>(count) * VisionWeightBytes(files);
     rows[2].flop = TextFlop(config_.text, prompt.ids.size(), 0, 1);
+    rows[2].bytes = PromptBytes(files, options_.session, prompt.ids.size(), 0);
     for (const size_t i : {1, 2})
-      rows[i].formula = "flop: 2 a weight met, 4 * head_dim a key seen, all heads and layers";
+      rows[i].formula =
+          "flop: 2 a weight met, 4 * head_dim a key seen, all heads and layers; bytes: weights, keys, values";
     MeasureCalls(
         rows,
         [&](size_t) {
@@ -103,7 +105,7 @@ class ImageRun {
           const Reply r = Ask(session, prompt);
           return std::vector<double>{r.preprocess_s, r.encode_s, r.prefill_s, r.first_token_s};
         },
-        measure_, peaks, sink);
+        measure_, peaks, WithPathOf(session, sink));
   }
 
   Row NewRow(const char* layer, const Session& session, std::pair<size_t, size_t> size, size_t count,
@@ -118,8 +120,6 @@ class ImageRun {
                  {"prompt_tokens", prompt.ids.size()}};
     row.length = prompt.image_tokens;
     row.dtype = std::string(hw::Name(ToFormat(options_.session.kv_type))) + " cache";
-    row.path = paths_;
-    row.plan = session.tile_reason();
     row.threads = session.threads();
     row.isa = hw::Name(hw::SelectedIsa());
     row.tokens = prompt.image_tokens;
@@ -137,7 +137,6 @@ class ImageRun {
   Model model_;
   const ModelConfig& config_;
   Accuracy accuracy_;
-  std::string paths_;
 };
 
 }  // namespace

@@ -35,11 +35,11 @@ class ModelRun {
         session_(model_, WithContext(options)) {}
 
   void Run(PeakMeter* peaks, const RowSink& sink) {
-    Note(measure_, "comparing attention with standard attention");
+    Note(measure_, "comparing the logits with those of float32");
     SessionOptions small = options_.session;
     small.context = options_.check_tokens + 8;
-    accuracy_ = CheckAttention(model_, small, [&](Session& s) {
-      Finished(s.Complete(RandomIds(config_, options_.check_tokens, 1), {}, {}, Greedy(2)));
+    accuracy_ = CheckLogits(model_, small, [&](Session& s) {
+      Finished(s.Complete(RandomIds(config_, options_.check_tokens, 1), {}, {}, Greedy(1)));
     });
     for (const size_t depth : options_.depths) RunDepth(depth, peaks, sink);
   }
@@ -69,7 +69,7 @@ class ModelRun {
             samples.push_back(Answer(prefix, 1, options_.generate_tokens + 1, 101 + 2 * round).decode_s);
           return samples;
         },
-        measure_, peaks, sink);
+        measure_, peaks, WithPathOf(session_, sink));
   }
 
   // `n` new tokens after `prefix`, which is in the cache, and an answer.
@@ -94,8 +94,6 @@ class ModelRun {
     row.shape = {{"tokens", tokens}, {"depth", depth}};
     row.length = depth;
     row.dtype = std::string(hw::Name(ToFormat(options_.session.kv_type))) + " cache";
-    row.path = session_.attention_paths();
-    row.plan = session_.tile_reason();
     row.threads = session_.threads();
     row.isa = hw::Name(hw::SelectedIsa());
     row.tokens = tokens;
@@ -113,12 +111,8 @@ class ModelRun {
   Row PromptRow(size_t depth) const {
     const size_t n = options_.prompt_tokens;
     Row row = NewRow("model.prompt", n, depth);
-    const size_t chunk = options_.session.prefill_chunk, whole = n / chunk, rest = n % chunk;
     row.flop = TextFlop(config_.text, n, depth, 1);
-    const ModelFiles& files = model_.impl()->files;
-    row.bytes = static_cast<double>(whole) * StepWeightBytes(files, chunk) +
-                (rest ? StepWeightBytes(files, rest) : 0) +
-                KvBytes(config_.text, options_.session.kv_type, depth + n);
+    row.bytes = PromptBytes(model_.impl()->files, options_.session, n, depth);
     return row;
   }
 

@@ -21,7 +21,7 @@ struct ModelOptionsBench {
   size_t prompt_tokens = 512;              // 0: not measured
   size_t generate_tokens = 64;             // 0: not measured
   std::vector<size_t> depths = {0, 4096};  // tokens in the cache before
-  size_t check_tokens = 32;                // of the prompt on which attention is compared with standard
+  size_t check_tokens = 32;                // of the prompt whose logits are compared with those of float32
   std::string command = "qwen3vl bench model", command_tail;
 };
 
@@ -31,8 +31,8 @@ size_t ThreadsOfModel(const std::string& model, const std::string& mmproj);
 // Two rows a depth: "model.prompt" (tokens of a prompt to its logits) and "model.generate" (that many steps
 // of one token). FLOP: 2 for each weight that a token meets (of experts those used), 4 * head_dim * heads for
 // each key that it sees, in every layer; logits of the last token. Bytes: weights once a step, or once a
-// chunk of the prompt, and the keys and values seen. Accuracy: the layer whose attention differs most from
-// standard attention on the same cache.
+// chunk of the prompt, and the keys and values seen. Accuracy: the last logits of a short
+// prompt against those of float32 products, keys, values and standard attention.
 void RunModel(const ModelOptionsBench& options, const MeasureOptions& measure, PeakMeter* peaks,
               const RowSink& sink);
 
@@ -46,7 +46,8 @@ struct ImageOptionsBench {
 
 // Rows for each size and count: "image.preprocess", "image.encode", "image.prefill" and "image.first_token"
 // (from the call to the first token of the answer). FLOP as above; patches see those of their own picture.
-// Accuracy as above, on a picture of 256 x 256.
+// Bytes as above; encoding reads the tower once a picture. Accuracy as above, on a picture of 256 x 256;
+// preprocessing has none.
 void RunImage(const ImageOptionsBench& options, const MeasureOptions& measure, PeakMeter* peaks,
               const RowSink& sink);
 

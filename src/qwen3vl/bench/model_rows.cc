@@ -13,6 +13,10 @@ namespace {
 
 bool Contains(const std::string& name, const char* part) { return name.find(part) != std::string::npos; }
 
+bool IsVision(const TensorEntry& e) {
+  return e.name.starts_with("v.") || e.name.starts_with("mm.") || Contains(e.name, "visual");
+}
+
 }  // namespace
 
 std::vector<int32_t> RandomIds(const ModelConfig& config, size_t count, uint64_t seed) {
@@ -27,19 +31,44 @@ std::vector<int32_t> RandomIds(const ModelConfig& config, size_t count, uint64_t
   return ids;
 }
 
-Accuracy CheckAttention(const Model& model, SessionOptions options,
-                        const std::function<void(Session&)>& call) {
-  options.verify = true;
-  Session session(model, options);
-  call(session);
-  Accuracy worst;
-  for (const LayerDeviation& d : session.deviations()) {
-    worst.max_abs = WorstOf(d.max_abs, worst.max_abs);
-    worst.rel_norm = WorstOf(d.rel_norm, worst.rel_norm);
-    worst.checked += d.calls;
-  }
-  worst.reference = "standard attention of the same layer, the worst layer";
-  return worst;
+Accuracy CheckLogits(const Model& model, const SessionOptions& options,
+                     const std::function<void(Session&)>& call) {
+  const auto last_logits = [&](SessionOptions o) {
+    std::vector<float> last;
+    o.trace = [&](const TraceTensor& t) {
+      if (t.name != "logits") return;
+      const float* row = t.f32 + (t.shape[0] - 1) * t.shape[1];
+      last.assign(row, row + t.shape[1]);
+    };
+    Session session(model, o);
+    call(session);
+    return last;
+  };
+  SessionOptions exact = options;
+  exact.exact = true;
+  exact.kv_type = KvType::kF32;
+  exact.attention = AttentionChoice::kStandard;
+  exact.attention_layers.clear();
+  exact.gpu_layers = 0;
+  exact.gpu_vision = GpuVision::kOff;
+  const std::vector<float> found = last_logits(options), wanted = last_logits(exact);
+  Deviation deviation;
+  for (size_t i = 0; i < wanted.size(); ++i) deviation.Add(found.at(i), wanted[i]);
+  return {.max_abs = deviation.max_abs,
+          .rel_norm = deviation.rel_norm(),
+          .checked = wanted.size(),
+          .reference =
+              "last logits of a short prompt in float32: exact products, f32 keys and values, "
+              "standard attention"};
+}
+
+RowSink WithPathOf(const Session& session, const RowSink& sink) {
+  return [&](Row row) {
+    row.path = session.attention_paths();
+    row.tile = session.tile();
+    row.plan = session.tile_reason();
+    sink(row);
+  };
 }
 
 const Reply& Finished(const Reply& reply) {
@@ -119,13 +148,27 @@ double StepWeightBytes(const ModelFiles& files, size_t n_tokens) {
                   : 0;
   double bytes = 0;
   for (const TensorEntry& e : files.tensors) {
-    if (e.name.starts_with("v.") || e.name.starts_with("mm.") || Contains(e.name, "visual")) continue;
+    if (IsVision(e)) continue;
     const bool embedding = Contains(e.name, "token_embd") || Contains(e.name, "embed_tokens");
     if (embedding && !t.tied_embeddings) continue;
     const bool expert = Contains(e.name, "exps") || Contains(e.name, ".experts");
     bytes += (expert ? 1 - missed : 1) * static_cast<double>(e.bytes);
   }
   return bytes;
+}
+
+double VisionWeightBytes(const ModelFiles& files) {
+  double bytes = 0;
+  for (const TensorEntry& e : files.tensors)
+    if (IsVision(e)) bytes += static_cast<double>(e.bytes);
+  return bytes;
+}
+
+double PromptBytes(const ModelFiles& files, const SessionOptions& options, size_t n_tokens, size_t depth) {
+  const size_t chunk = options.prefill_chunk, whole = n_tokens / chunk, rest = n_tokens % chunk;
+  return static_cast<double>(whole) * StepWeightBytes(files, chunk) +
+         (rest ? StepWeightBytes(files, rest) : 0) +
+         KvBytes(files.config.text, options.kv_type, depth + n_tokens);
 }
 
 double KvBytes(const TextConfig& t, KvType type, size_t n_keys) {

@@ -15,10 +15,12 @@ namespace qwen3vl::bench {
 // Ids of text tokens only.
 std::vector<int32_t> RandomIds(const ModelConfig& config, size_t count, uint64_t seed);
 
-// The layer whose attention differs most from standard attention while `call` runs on a session that
-// compares.
-Accuracy CheckAttention(const Model& model, SessionOptions options,
-                        const std::function<void(Session&)>& call);
+// The last logits of the prompt that `call` runs, against those of a session that computes in float32
+// throughout: exact products, keys and values as f32, standard attention, no GPU.
+Accuracy CheckLogits(const Model& model, const SessionOptions& options,
+                     const std::function<void(Session&)>& call);
+// Hands rows on with the paths and the tile that ran on `session`.
+RowSink WithPathOf(const Session& session, const RowSink& sink);
 
 // Throws Error(kCancelled) when the reply was cut short.
 const Reply& Finished(const Reply& reply);
@@ -34,6 +36,9 @@ double TextFlop(const TextConfig& text, size_t n_tokens, size_t depth, size_t n_
 double VisionFlop(const VisionConfig& vision, size_t n_tokens);
 // Weights that one step of so many tokens reads: of the experts as many as chance makes them choose.
 double StepWeightBytes(const ModelFiles& files, size_t n_tokens);
+double VisionWeightBytes(const ModelFiles& files);
+// Of a prompt in chunks: weights once a chunk, and the keys and values seen.
+double PromptBytes(const ModelFiles& files, const SessionOptions& options, size_t n_tokens, size_t depth);
 double KvBytes(const TextConfig& text, KvType type, size_t n_keys);
 
 }  // namespace qwen3vl::bench

@@ -57,7 +57,10 @@ void ReadConditions(const std::string& path, const Metadata& metadata, attention
     return at == metadata.end() || at->second.empty() ? nullptr : &at->second;
   };
   const auto where = [&](const char* key) { return path + ": metadata " + key; };
-  if (const auto* text = given("scale")) in.scale = ParseNumber<float>(where("scale"), *text);
+  if (const auto* text = given("scale")) {
+    in.scale = ParseNumber<float>(where("scale"), *text);
+    if (in.scale == 0) Refuse(where("scale"), "'" + *text + "'", "a number other than 0");
+  }
   if (const auto* text = given("softcap")) in.softcap = ParseNumber<float>(where("softcap"), *text);
   if (const auto* text = given("window")) in.mask.window = ParseNumber<size_t>(where("window"), *text);
   if (const auto* text = given("causal")) {

@@ -9,7 +9,7 @@
 namespace qwen3vl::cli {
 namespace {
 
-constexpr size_t kMaxTile = 65536;
+constexpr size_t kMaxRows = 65536;
 
 constexpr const char* kFooter =
     R"(Every row is checked against a float64 reference before it is timed. Samples of all rows of a group and of the
@@ -77,16 +77,8 @@ Command AddBenchLayer(CLI::App& bench) {
       *app, "--path", state->paths,
       "tiled, standard, or weights (standard attention that hands out its weights); default: the first two",
       "PATH,PATH");
-  app->add_option_function<std::string>(
-         "--tile",
-         [&o](const std::string& text) {
-           o.use_tuning = text != "prescribed";
-           o.tile = o.use_tuning ? ParseCount("--tile", text, 1, kMaxTile) : 0;
-         },
-         "key/value rows a step; default: as bench tune measured, else by hardware; prescribed: by hardware "
-         "only")
-      ->type_name("N");
-  AddCount(*app, "--q-rows", o.q_rows, "query rows a task; default: by hardware", 1, kMaxTile);
+  AddTile(*app, o.tile, o.use_tuning);
+  AddCount(*app, "--q-rows", o.q_rows, "query rows a task; default: by hardware", 1, kMaxRows);
   AddCount(*app, "--check-rows", o.check_rows, "query rows compared with the reference; default 16", 1,
            kMaxLength);
   AddMaxStandard(*app, o);

@@ -13,8 +13,8 @@ constexpr size_t kMaxTokens = size_t{1} << 20;
 
 constexpr const char* kModelFooter =
     R"(Random token ids, so a model without a tokenizer serves as well. For each depth the cache holds that many tokens
-before; then --prompt new ones are processed, and --generate tokens generated one by one. The error is that of the
-layer whose attention differs most from standard attention.
+before; then --prompt new ones are processed, and --generate tokens generated one by one. The error is that of
+the last logits of a short prompt, against float32 throughout: --exact, --kv-type f32 and --attention standard.
 
 Examples:
   qwen3vl bench model -m model.gguf
@@ -22,7 +22,8 @@ Examples:
 
 constexpr const char* kImageFooter =
     R"(Made-up pictures of each size, as many in one prompt as --counts says, encoded anew each time. One row a stage:
-preprocess, encode, prefill (of the whole prompt), and the time to the first token of the answer.
+preprocess, encode, prefill (of the whole prompt), and the time to the first token of the answer. The error is that
+of `bench model`, on a picture of 256x256.
 
 Example:
   qwen3vl bench image -m model.gguf --sizes 512x512,1024x768 --counts 1,2)";

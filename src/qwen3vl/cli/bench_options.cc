@@ -71,6 +71,7 @@ CLI::Option* AddWords(CLI::App& app, const std::string& name, std::vector<std::s
 
 void AddBenchOptions(CLI::App& app, BenchOptions& o) {
   bench::MeasureOptions& m = o.measure;
+  app.add_flag("--verbose", o.verbose, "also print what the engine says for information");
   AddCount(app, "--threads", o.threads, "threads; default: the physical fast cores", 1, kMaxThreads);
   AddWords(app, "--isa", o.isas,
            "instruction sets, one after the other: baseline, sse4, avx2, avx512, avx512vnni", "NAME,NAME");

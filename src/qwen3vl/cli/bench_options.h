@@ -24,13 +24,15 @@ struct BenchOptions {
   bench::OutputFormat format = bench::OutputFormat::kTable;
   std::string report;  // HTML file to write; empty: none
   bool no_peaks = false;
+  bool verbose = false;
 
   size_t PeakThreads() const { return threads ? threads : default_threads(); }
   // The options that a repeated row needs: " --samples 15 --isa avx2".
   std::string CommandTail(const std::string& isa) const;
 };
 
-// --samples, --warmup, --max-seconds, --seconds, --cooldown, --quiet, --pin, --no-peaks, --isa, --threads,
+// --verbose, --samples, --warmup, --max-seconds, --seconds, --cooldown, --quiet, --pin, --no-peaks, --isa,
+// --threads,
 // --format,
 // --json, --report.
 void AddBenchOptions(CLI::App& app, BenchOptions& options);

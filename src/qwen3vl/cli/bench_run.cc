@@ -68,6 +68,7 @@ ExitCode Deliver(const std::vector<bench::Row>& rows, const BenchOptions& option
 }  // namespace
 
 ExitCode RunBench(const BenchOptions& options, Console& console, const BenchStep& measure) {
+  console.verbose = options.verbose;
   CheckFirst(options);
   bench::MeasureOptions how = options.measure;
   how.note = [&](const std::string& line) { console.Note(line); };

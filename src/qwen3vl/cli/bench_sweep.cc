@@ -34,6 +34,20 @@ std::vector<bench::AttentionForm> Paths(AttentionChoice choice) {
   throw CLI::ValidationError("--attention", "'cuda', want auto, tiled or standard where no model is given");
 }
 
+// Options that would be looked at with a model, or without one, only.
+void RefuseIdle(const CLI::App& app, bool has_model) {
+  const auto refuse = [&](std::initializer_list<const char*> names, const char* why) {
+    for (const char* name : names)
+      if (app.count(name)) throw CLI::ValidationError(name, why);
+  };
+  if (has_model)
+    refuse({"--preset", "--lengths", "--contexts", "--max-standard"}, "is for layers, want no -m beside it");
+  else
+    refuse({"--mmproj", "--gpu-layers", "--gpu-vision", "--gpu-scores", "--chunk", "--exact", "--depths",
+            "--prompt", "--generate"},
+           "is for whole models, want -m MODEL with it");
+}
+
 ExitCode SweepLayers(State& state, Console& console) {
   bench::LayerOptions& layer = state.layer;
   layer.paths = Paths(state.common.session.attention);
@@ -79,8 +93,10 @@ Command AddBenchSweep(CLI::App& bench) {
   AddCount(*app, "--generate", state->model.generate_tokens, "with -m: tokens generated; default 16", 1,
            kMaxLength);
   app->footer(kFooter);
-  return {app, [state](Console& console) {
-            return state->common.model.empty() ? SweepLayers(*state, console) : SweepModel(*state, console);
+  return {app, [state, app](Console& console) {
+            const bool has_model = !state->common.model.empty();
+            RefuseIdle(*app, has_model);
+            return has_model ? SweepModel(*state, console) : SweepLayers(*state, console);
           }};
 }
 

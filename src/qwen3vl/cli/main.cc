@@ -12,7 +12,9 @@
 #include "qwen3vl/cli/bench.h"
 #include "qwen3vl/cli/command.h"
 #include "qwen3vl/cli/console.h"
+#include "qwen3vl/cli/failure.h"
 #include "qwen3vl/cli/interrupt.h"
+#include "qwen3vl/environment.h"
 #include "qwen3vl/error.h"
 
 namespace qwen3vl::cli {
@@ -103,7 +105,14 @@ int Main(int argc, char** argv) {
   CatchInterrupts();
   const CLI::App* chosen = &Deepest(app);
   for (const Command& command : commands)
-    if (command.app == chosen) return Run(command, console);
+    if (command.app == chosen)
+      return Run({command.app,
+                  [&](Console& to) {
+                    // Also where the subcommand never looks at it: a misspelt name must not go unnoticed.
+                    TakingOptions(CheckEnvironment);
+                    return command.run(to);
+                  }},
+                 console);
   return kBadUsage;
 }
 

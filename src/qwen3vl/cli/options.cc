@@ -187,6 +187,20 @@ void AddModelOptions(CLI::App& app, CommonOptions& o, bool model_required) {
   app.add_flag("--json", o.json, "results as JSON, and nothing else on stdout");
 }
 
+void AddTile(CLI::App& app, size_t& tile, bool& use_tuning) {
+  AddParsed(app, "--tile",
+            "key/value rows per attention step, 1 to 65536; default auto: as bench tune measured, else by "
+            "hardware; prescribed: by hardware only",
+            "N|auto", [&tile, &use_tuning](const std::string& text) {
+              size_t asked = 0;
+              const bool word = text == "auto" || text == "prescribed";
+              if (!word && (!ParseWhole(text, asked) || asked < 1 || asked > kMaxTile))
+                Reject("--tile", text, "a whole number from 1 to 65536, auto, or prescribed");
+              tile = asked;
+              use_tuning = text != "prescribed";
+            });
+}
+
 void AddPathOptions(CLI::App& app, SessionOptions& s) {
   AddParsed(app, "--kv-type",
             "keys and values are kept as f32, f16, bf16 or q8_0; default " + std::string(Name(s.kv_type)),
@@ -200,17 +214,7 @@ void AddPathOptions(CLI::App& app, SessionOptions& s) {
                 Reject("--gpu-scores", text, "f32 or int8");
               s.gpu_scores = text == Name(GpuScores::kInt8) ? GpuScores::kInt8 : GpuScores::kF32;
             });
-  AddParsed(app, "--tile",
-            "key/value rows per attention step, 1 to 65536; default auto: as bench tune measured, else by "
-            "hardware; prescribed: by hardware only",
-            "N|auto", [&s](const std::string& text) {
-              size_t tile = 0;
-              const bool word = text == "auto" || text == "prescribed";
-              if (!word && (!ParseWhole(text, tile) || tile < 1 || tile > kMaxTile))
-                Reject("--tile", text, "a whole number from 1 to 65536, auto, or prescribed");
-              s.tile = tile;
-              s.use_tuning = text != "prescribed";
-            });
+  AddTile(app, s.tile, s.use_tuning);
 }
 
 void AddGpuOptions(CLI::App& app, SessionOptions& s) {

@@ -55,6 +55,8 @@ void AddModelOptions(CLI::App& app, CommonOptions& options, bool model_required 
 // --isa, --exact, --check-finite, --min-image-tokens, --max-image-tokens, --force. Their defaults are those
 // of `options`.
 void AddSessionOptions(CLI::App& app, CommonOptions& options);
+// --tile: 0 where it is chosen by the plan; `use_tuning`: by stored measurements too.
+void AddTile(CLI::App& app, size_t& tile, bool& use_tuning);
 // The part of them that says how attention runs: --kv-type, --attention, --gpu-scores, --tile.
 void AddPathOptions(CLI::App& app, SessionOptions& options);
 // --gpu-layers and --gpu-vision: of a whole model.

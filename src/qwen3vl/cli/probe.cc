@@ -101,10 +101,12 @@ Command AddProbe(CLI::App& root) {
   CLI::App* app = root.add_subcommand(
       "probe", "Shows the processor, caches, memory, GPUs, and the attention tile chosen for them");
   app->add_flag("--json", state->common.json, "one JSON document instead of text");
+  app->add_flag("--verbose", state->common.verbose, "also print what the engine says for information");
   app->add_option("--isa", state->common.isa, "ask for this instruction set, as other subcommands do")
       ->type_name("NAME");
   app->footer(kFooter);
   return {app, [state](Console& console) {
+            console.verbose = state->common.verbose;
             if (!state->common.isa.empty()) TakingOptions([&] { SelectInstructionSet(state->common.isa); });
             const MachineReport report = TakingOptions(ProbeMachine);
             if (state->common.json) {

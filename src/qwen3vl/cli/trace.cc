@@ -18,9 +18,9 @@ namespace {
 
 constexpr const char* kFooter =
     R"(OUT.safetensors gets, as float32 unless said: input_ids, position_ids [3, N], image_grid_thw, video_grid_thw (int32),
-pixel_values, vision.patch_embed, vision.pos_embed, vision.block.I, vision.merger, vision.deepstack.K (vision_image.* and
-vision_video.* where a prompt has both), text.inputs_embeds, text.layer.I.attn, text.layer.I,
-text.layer.I.with_deepstack, text.final_norm, logits [N, vocab], and with --generate N greedy_tokens [N] (int32) and
+pixel_values (of clips pixel_values_videos), vision.patch_embed, vision.pos_embed, vision.block.I, vision.merger,
+vision.deepstack.K (vision_image.* and vision_video.* where a prompt has both), text.inputs_embeds, text.layer.I.attn,
+text.layer.I, text.layer.I.with_deepstack, text.final_norm, logits [N, vocab], and with --generate N greedy_tokens [N] (int32) and
 greedy_step_logits [N, vocab]. Generation is greedy and does not stop at an end token.
 The metadata name the attention paths, tile, instruction set, threads and version. The file appears complete or not at
 all; its temporary form needs as much room on the disk again.

@@ -105,7 +105,7 @@ ExitCode TraceAttention(const State& state, Console& console) {
       {"cause", std::string(attention::Name(report.cause))},
       {"scores", report.scores == attention::GpuScores::kInt8 ? "int8" : "f32"},
       {"tile", tile},
-      {"tile_reason", how.plan.reason},
+      {"tile_reason", report.tile_reason},
       {"isa", std::string(hw::Name(hw::SelectedIsa()))},
       {"threads", std::to_string(how.plan.threads)},
       {"kv_type", state.kv_type->count() ? std::string(Name(options.kv_type)) : "as in the file"}};

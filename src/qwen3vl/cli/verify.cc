@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `qwen3vl verify`: every attention of a prompt on the chosen path and on standard attention, compared.
+// `qwen3vl verify`: every attention of a prompt on the tiled path, or on the one asked for, and on standard
+// attention, compared.
 #include <memory>
 
 #include "qwen3vl/cli/command.h"
@@ -15,7 +16,8 @@ namespace {
 constexpr const char* kFooter =
     R"(Both paths read the same queries, keys and values (the same cache, in whatever format it is kept), so they
 differ by the order of float32 sums alone. rel is the largest |difference| / |standard| in the Euclidean norm over the
-calls of a layer, max the largest single difference. Exit code 1 when rel of any layer is over --tolerance.
+calls of a layer, max the largest single difference. Exit code 1 when rel of any layer is over --tolerance, and
+when a layer ran on standard attention alone, which leaves nothing to compare.
 Without -p and --ids a built-in text is used, or fixed token ids where the model came without a tokenizer.
 
 Examples:
@@ -58,10 +60,34 @@ std::string ToText(const std::vector<LayerDeviation>& layers) {
   return table.Text();
 }
 
+struct Verdict {
+  bool passed = false;
+  std::string line;
+};
+
+Verdict Judge(const std::vector<LayerDeviation>& layers, double tolerance, const Session& session) {
+  size_t standard = 0;
+  const LayerDeviation* worst = nullptr;
+  for (const LayerDeviation& d : layers) {
+    standard += d.path == "standard";
+    if (!worst || Worse(d.rel_norm, worst->rel_norm)) worst = &d;
+  }
+  if (!worst) return {false, "NOT verified: no attention ran"};
+  if (standard)
+    return {false, "NOT verified: " + std::to_string(standard) + " of " + Plural(layers.size(), "layer") +
+                       " ran on standard attention alone; attention " + session.attention_paths()};
+  const bool passed = worst->rel_norm <= tolerance;
+  return {passed, std::string(passed ? "within" : "BEYOND") + " the tolerance of " + Scientific(tolerance) +
+                      " (relative norm); worst: " + worst->layer + " with " + Scientific(worst->rel_norm)};
+}
+
 ExitCode Verify(VerifyState& state, Console& console) {
   console.verbose = state.common.verbose;
   const PromptInput prompt(state.prompt, kDefaultText);
-  state.common.session.verify = true;
+  SessionOptions& session = state.common.session;
+  session.verify = true;
+  // Left to itself, attention may choose standard for short prompts.
+  if (session.attention == AttentionChoice::kAuto) session.attention = AttentionChoice::kTiled;
   Engine engine = StartEngine(state.common, prompt.media(), console);
   const CancelOnInterrupt guard(engine.session);
   state.generate.sampling = SamplingOptions{};
@@ -70,20 +96,14 @@ ExitCode Verify(VerifyState& state, Console& console) {
   if (reply.finish == FinishReason::kCancelled) return kInterrupted;
 
   const std::vector<LayerDeviation> layers = engine.session.deviations();
-  const LayerDeviation* worst = nullptr;
-  for (const LayerDeviation& d : layers)
-    if (!worst || Worse(d.rel_norm, worst->rel_norm)) worst = &d;
-  const bool passed = worst && worst->rel_norm <= state.tolerance;
+  const Verdict verdict = Judge(layers, state.tolerance, engine.session);
   if (state.common.json) {
-    console.OutJson(ToJson(layers, state, passed));
+    console.OutJson(ToJson(layers, state, verdict.passed));
   } else {
     console.Out(ToText(layers));
   }
-  if (worst)
-    console.Note(std::string(passed ? "within" : "BEYOND") + " the tolerance of " +
-                 Scientific(state.tolerance) + " (relative norm); worst: " + worst->layer + " with " +
-                 Scientific(worst->rel_norm));
-  return passed ? kDone : kRuntimeError;
+  console.Note(verdict.line);
+  return verdict.passed ? kDone : kRuntimeError;
 }
 
 }  // namespace

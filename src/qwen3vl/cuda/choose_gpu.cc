@@ -62,9 +62,13 @@ gpu::ScoreType GpuTarget::scores() const {
   return request.options->gpu_scores == GpuScores::kInt8 ? gpu::ScoreType::kInt8 : gpu::ScoreType::kF32;
 }
 
-std::string GpuTarget::path() const {
-  return std::string(attention::Name(attention::Path::kCudaTiled)) +
-         (scores() == gpu::ScoreType::kInt8 ? ", int8 scores" : "");
+PathNote GpuTarget::Ran(const std::string& from) const {
+  const hw::TilePlan plan = hw::ChooseTilePlan({.gpu = &device->info()}, {});
+  return {.path = std::string(attention::Name(attention::Path::kCudaTiled)) +
+                  (scores() == gpu::ScoreType::kInt8 ? ", int8 scores" : ""),
+          .from = from,
+          .tile = plan.tile,
+          .tile_reason = plan.reason};
 }
 
 GpuChoice ChooseGpu(const GpuRequest& request, const std::string& driver_library, const GpuCode& code) {

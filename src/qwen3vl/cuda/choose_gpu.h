@@ -23,9 +23,9 @@ struct GpuTarget {
 
   // Free memory of the device, but for what its driver needs, and its display.
   size_t UsableBytes() const;
-  // The asked kind of scores, and what attention with them is called in reports.
+  // The asked kind of scores, and what is noted where attention with them ran.
   gpu::ScoreType scores() const;
-  std::string path() const;
+  PathNote Ran(const std::string& from) const;
 };
 
 struct LayersChoice {

@@ -13,11 +13,11 @@ namespace {
 class CudaLayers : public GpuLayers {
  public:
   // `output` may be null.
-  CudaLayers(std::unique_ptr<DeviceDecoder> decoder, std::unique_ptr<DeviceOutput> output, std::string path)
+  CudaLayers(std::unique_ptr<DeviceDecoder> decoder, std::unique_ptr<DeviceOutput> output, PathNote ran)
       : decoder_(std::move(decoder)),
         output_(std::move(output)),
         range_(decoder_->range()),
-        path_(std::move(path)) {}
+        ran_(std::move(ran)) {}
 
   size_t first() const override { return range_.first; }
   size_t end() const override { return range_.end; }
@@ -30,7 +30,7 @@ class CudaLayers : public GpuLayers {
       decoder_->Run(step, {begin, end}, runtime);
     };
     if (Done(run, runtime)) {
-      runtime.NotePath(path_, "gpu", "");
+      runtime.NotePath(ran_);
       return true;
     }
     for (size_t i = begin; i < end; ++i) step.cache->TruncateLayer(i, before);
@@ -54,10 +54,11 @@ class CudaLayers : public GpuLayers {
     } catch (const Error& e) {
       why = e.what();
     }
-    runtime.NotePath(std::string(attention::Name(attention::Path::kCpuTiled)), "gpu",
-                     why + "; layers " + std::to_string(range_.first) + " to " +
-                         std::to_string(range_.end - 1) + (output_ ? " and the output matrix" : "") +
-                         " go on on the CPU");
+    runtime.NotePath({.path = std::string(attention::Name(attention::Path::kCpuTiled)),
+                      .from = ran_.from,
+                      .why = why + "; layers " + std::to_string(range_.first) + " to " +
+                             std::to_string(range_.end - 1) + (output_ ? " and the output matrix" : "") +
+                             " go on on the CPU"});
     decoder_.reset();
     output_.reset();
     return false;
@@ -66,7 +67,7 @@ class CudaLayers : public GpuLayers {
   std::unique_ptr<DeviceDecoder> decoder_;  // null once the device has failed
   std::unique_ptr<DeviceOutput> output_;
   const LayerRange range_;
-  const std::string path_;
+  const PathNote ran_;
 };
 
 // The choice step by step; throws Error where the device fails.
@@ -93,7 +94,8 @@ class Chooser {
       last = ChooseGpuOutput(target_);
       report += "; " + last.report;
     }
-    return {std::make_unique<CudaLayers>(std::move(decoder), std::move(last.output), target_.path()), report};
+    return {std::make_unique<CudaLayers>(std::move(decoder), std::move(last.output), target_.Ran("gpu")),
+            report};
   }
 
  private:

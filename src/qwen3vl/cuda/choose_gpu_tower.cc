@@ -13,8 +13,8 @@ namespace {
 
 class CudaTower : public GpuTower {
  public:
-  CudaTower(std::unique_ptr<DeviceVision> tower, std::string path)
-      : tower_(std::move(tower)), path_(std::move(path)) {}
+  CudaTower(std::unique_ptr<DeviceVision> tower, PathNote ran)
+      : tower_(std::move(tower)), ran_(std::move(ran)) {}
 
   bool Encode(const VisionStep& step, VisualFeatures& features, Runtime& runtime) override {
     if (!tower_) return false;
@@ -22,7 +22,7 @@ class CudaTower : public GpuTower {
     try {
       ThrowIfAsked(attention::Fault::kLaunch, ErrorCode::kDevice, "kernel launch failed");
       tower_->Encode(step, features, runtime);
-      runtime.NotePath(path_, "gpu vision", "");
+      runtime.NotePath(ran_);
       return true;
     } catch (const std::bad_alloc&) {
       why = "no memory to collect the features in; this picture is encoded on the CPU";
@@ -32,13 +32,14 @@ class CudaTower : public GpuTower {
                                               : "; this picture is encoded on the CPU");
       if (for_good) tower_.reset();
     }
-    runtime.NotePath(std::string(attention::Name(attention::Path::kCpuTiled)), "gpu vision", why);
+    runtime.NotePath(
+        {.path = std::string(attention::Name(attention::Path::kCpuTiled)), .from = ran_.from, .why = why});
     return false;
   }
 
  private:
   std::unique_ptr<DeviceVision> tower_;  // null once the device has failed
-  const std::string path_;
+  const PathNote ran_;
 };
 
 }  // namespace
@@ -65,7 +66,7 @@ TowerChoice ChooseGpuTower(const GpuTarget& target) {
     if (!decision.take) return {nullptr, decision.report};
   }
   const std::string report = decision.report + MemoryOf(*tower);
-  return {std::make_unique<CudaTower>(std::move(tower), target.path()), report};
+  return {std::make_unique<CudaTower>(std::move(tower), target.Ran("gpu vision")), report};
 }
 
 }  // namespace qwen3vl
