@@ -4,9 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 
 #include "process.h"
+#include "support/bmp.h"
 #include "support/golden.h"
 #include "support/temp_dir.h"
 
@@ -67,6 +69,20 @@ TEST(RunPictures, FramesOfSeveralSizesAreABadFileNamed) {
   EXPECT_EQ(o.exit_code, 3) << o;
   EXPECT_THAT(o.err, HasSubstr(odd + ": 75x53, but "));
   EXPECT_EQ(CountLines(o.err), 1u) << o;
+}
+
+TEST(RunPictures, AllThatAreHeldCountInTheMemory) {
+  const TempDir folder;
+  const std::string picture = folder.Write("a.bmp", BlackBmp(1000, 700));  // 2.0 MiB
+  Words words = {"run", "-m", TinyModel(), "-n", "1", "-p", "x", "--max-image-tokens", "4"};
+  for (int i = 0; i < 8; ++i) words.insert(words.end(), {"--image", picture});
+  const Outcome o = RunCommand(words);
+  ASSERT_EQ(o.exit_code, 0) << o;
+  const std::string before = "pictures ";
+  const size_t at = o.err.find(before);
+  ASSERT_NE(at, std::string::npos) << o;
+  EXPECT_GT(std::strtod(o.err.c_str() + at + before.size(), nullptr), 16) << o;
+  EXPECT_THAT(o.err.substr(at, 20), HasSubstr("MiB"));
 }
 
 TEST(DrawBoxes, RefusesItsFileBeforeTheAnswer) {

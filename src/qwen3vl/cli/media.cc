@@ -78,6 +78,16 @@ size_t LargestSide(const std::vector<Medium>& media) {
   return static_cast<size_t>(std::ceil(std::sqrt(largest)));
 }
 
+size_t DecodedBytes(const std::vector<Medium>& media) {
+  size_t bytes = 0;
+  for (const Medium& m : media) {
+    if (m.part.picture) bytes += m.part.picture->pixels.size();
+    if (!m.part.clip) continue;
+    for (const Picture& frame : m.part.clip->frames) bytes += frame.pixels.size();
+  }
+  return bytes;
+}
+
 Message UserTurn(const std::vector<Medium>& media, const std::string& text) {
   Message message{.role = "user", .parts = {}, .reasoning = "", .tool_calls = {}};
   for (const Medium& m : media) message.parts.push_back(m.part);

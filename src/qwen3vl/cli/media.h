@@ -26,6 +26,9 @@ std::vector<std::string> FrameFiles(const std::string& value);
 // without any: what the memory estimate takes.
 size_t LargestSide(const std::vector<Medium>& media);
 
+// Memory that `media` hold until the answer is there.
+size_t DecodedBytes(const std::vector<Medium>& media);
+
 // A user turn: the media in order, then the text.
 Message UserTurn(const std::vector<Medium>& media, const std::string& text);
 
