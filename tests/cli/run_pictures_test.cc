@@ -85,6 +85,38 @@ TEST(RunPictures, AllThatAreHeldCountInTheMemory) {
   EXPECT_THAT(o.err.substr(at, 20), HasSubstr("MiB"));
 }
 
+TEST(RunPictures, ClipsMayHaveOneFrameAndTinyOnes) {
+  const TempDir folder;
+  const std::string one = folder.Write("one/a.bmp", BlackBmp(100, 64));
+  for (const char* name : {"tiny/1.bmp", "tiny/2.bmp", "tiny/3.bmp"}) folder.Write(name, BlackBmp(100, 20));
+  for (const std::string& clip : {one, folder.File("one"), folder.File("tiny")}) {
+    const Outcome o = RunCommand({"run", "-m", TinyModel(), "-n", "1", "-p", "x", "--video", clip});
+    EXPECT_EQ(o.exit_code, 0) << clip << o;
+  }
+}
+
+TEST(RunPictures, ClipsAreSampledAsTheModelsFilesSay) {
+  const TempDir folder;
+  for (const auto& entry : std::filesystem::directory_iterator(TinyModel()))
+    folder.Write(entry.path().filename().string(), ReadFile(entry.path()));
+  nlohmann::json config = nlohmann::json::parse(ReadFile(folder.path() / "video_preprocessor_config.json"));
+  config["min_frames"] = 2, config["max_frames"] = 3, config["fps"] = 1;
+  folder.Write("video_preprocessor_config.json", config.dump());
+  for (const char* name : {"1", "2", "3", "4", "5", "6"})
+    folder.Write(std::string("clip/") + name + ".bmp", BlackBmp(64, 64));
+  const std::string clip = folder.File("clip"),
+                    line = nlohmann::json{{"prompt", "x"}, {"video", clip}}.dump();
+  const Words start = {"run", "-m", folder.path().string(), "-n", "1", "--fps"};
+  const auto ask = [&](const char* fps, Words more) {
+    more.insert(more.begin(), fps);
+    more.insert(more.begin(), start.begin(), start.end());
+    return RunCommand(more, line).err;
+  };
+  EXPECT_THAT(ask("24", {"-p", "x", "--video", clip}), HasSubstr("2 frames of"));
+  EXPECT_THAT(ask("1", {"-p", "x", "--video", clip}), HasSubstr("3 frames of"));
+  EXPECT_THAT(ask("1", {"--input", "-"}), HasSubstr("3 frames of"));
+}
+
 TEST(DrawBoxes, RefusesItsFileBeforeTheAnswer) {
   const TempDir folder;
   const std::string picture = folder.Write("in.png", ReadFile(DataPath("images/checker_64x64.png")));

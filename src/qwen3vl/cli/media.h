@@ -19,6 +19,9 @@ struct Medium {
 Medium LoadMedium(const MediaArgument& argument, const MediaOptions& options);
 std::vector<Medium> LoadMedia(const std::vector<MediaArgument>& arguments, const MediaOptions& options);
 
+// How the clips among `arguments` are sampled: as the files of the model say, which is not loaded yet.
+ClipSampling SamplingFor(const std::vector<MediaArgument>& arguments, const CommonOptions& options);
+
 // The frame files that "F1,F2" or one file names; empty when `value` is a folder.
 std::vector<std::string> FrameFiles(const std::string& value);
 

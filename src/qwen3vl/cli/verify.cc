@@ -60,7 +60,7 @@ std::string ToText(const std::vector<LayerDeviation>& layers) {
 
 ExitCode Verify(VerifyState& state, Console& console) {
   console.verbose = state.common.verbose;
-  const PromptInput prompt(state.prompt, kDefaultText);
+  const PromptInput prompt(state.prompt, state.common, kDefaultText);
   state.common.session.verify = true;
   Engine engine = StartEngine(state.common, prompt.media(), console);
   const CancelOnInterrupt guard(engine.session);
