@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "qwen3vl/error.h"
 
@@ -12,9 +13,11 @@ namespace {
 
 // Far beyond every published model; keeps all later products of these numbers inside 64 bits.
 constexpr size_t kMaxWidth = size_t{1} << 20;
-constexpr size_t kMaxLayers = 4096;
+constexpr size_t kMaxLayers = 1024;
+constexpr size_t kMaxHeads = 4096;
 constexpr size_t kMaxVocab = size_t{1} << 24;
 constexpr size_t kMaxContext = size_t{1} << 30;
+constexpr size_t kMaxPixels = size_t{1} << 30;
 
 class Checker {
  public:
@@ -48,10 +51,11 @@ class Checker {
 void CheckText(const TextConfig& t, const Checker& check) {
   check.Range("hidden_size", t.dim, 1, kMaxWidth);
   check.Range("num_hidden_layers", t.n_layers, 1, kMaxLayers);
-  check.Range("num_attention_heads", t.n_heads, 1, kMaxLayers);
+  check.Range("num_attention_heads", t.n_heads, 1, kMaxHeads);
   check.Range("num_key_value_heads", t.n_kv_heads, 1, t.n_heads);
   check.Divides("num_attention_heads", t.n_heads, "num_key_value_heads", t.n_kv_heads);
-  check.Range("head_dim", t.head_dim, 2, kMaxLayers);
+  check.Range("head_dim", t.head_dim, 2, kMaxHeads);
+  check.Range("num_attention_heads * head_dim", t.q_dim(), 1, kMaxWidth);
   check.Divides("head_dim", t.head_dim, "two", 2);
   check.Range("vocab_size", t.vocab_size, 1, kMaxVocab);
   check.Range("max_position_embeddings", t.max_seq_len, 1, kMaxContext);
@@ -66,7 +70,7 @@ void CheckText(const TextConfig& t, const Checker& check) {
     check.Range("intermediate_size", t.ffn_dim, 1, kMaxWidth);
     return;
   }
-  check.Range("num_experts", t.n_experts, 1, kMaxLayers);
+  check.Range("num_experts", t.n_experts, 1, kMaxHeads);
   check.Range("num_experts_per_tok", t.n_experts_used, 1, t.n_experts);
   check.Range("moe_intermediate_size", t.expert_ffn_dim, 1, kMaxWidth);
 }
@@ -101,32 +105,49 @@ void CheckVision(const VisionConfig& v, const TextConfig& t, const Checker& chec
   check.Range("the number of deepstack indexes", v.deepstack_layers.size(), 0, t.n_layers);
 }
 
-void CheckPreprocess(const PreprocessConfig& p, const Checker& check) {
-  check.Range("image max_pixels", p.image_max_pixels, 1, kMaxContext);
-  check.Range("image min_pixels", p.image_min_pixels, 1, p.image_max_pixels);
-  check.Range("video max_pixels", p.video_max_pixels, 1, kMaxContext);
-  check.Range("video min_pixels", p.video_min_pixels, 1, p.video_max_pixels);
-  check.Range("video max_frames", p.video_max_frames, 1, kMaxWidth);
-  check.Range("video min_frames", p.video_min_frames, 1, p.video_max_frames);
-  check.Inside("video fps", p.video_fps, 1e-3, 1e3);
-  for (size_t c = 0; c < 3; ++c) {
-    check.Inside("image_mean", p.mean[c], -1e3, 1e3);
-    check.Inside("image_std", p.std[c], 1e-6, 1e3);
-  }
+// Prompts are taken apart by these ids.
+void CheckDistinct(const SpecialIds& ids, const Checker& check) {
+  const std::pair<std::string_view, int32_t> named[] = {{"image_token_id", ids.image_pad},
+                                                        {"video_token_id", ids.video_pad},
+                                                        {"vision_start_token_id", ids.vision_start},
+                                                        {"vision_end_token_id", ids.vision_end}};
+  for (const auto& [name, id] : named)
+    for (const auto& [other, taken] : named) {
+      if (name == other) break;
+      if (id >= 0 && id == taken)
+        check.Fail(name, std::to_string(id), "another id than " + std::string(other));
+    }
 }
 
 }  // namespace
+
+void CheckPreprocess(const PreprocessConfig& p, const std::string& image_where,
+                     const std::string& video_where) {
+  const Checker image(image_where), video(video_where);
+  image.Range("image max_pixels", p.image_max_pixels, 1, kMaxPixels);
+  image.Range("image min_pixels", p.image_min_pixels, 1, p.image_max_pixels);
+  video.Range("video max_pixels", p.video_max_pixels, 1, kMaxPixels);
+  video.Range("video min_pixels", p.video_min_pixels, 1, p.video_max_pixels);
+  video.Range("video max_frames", p.video_max_frames, 1, kMaxWidth);
+  video.Range("video min_frames", p.video_min_frames, 1, p.video_max_frames);
+  video.Inside("video fps", p.video_fps, 1e-3, 1e3);
+  for (size_t c = 0; c < 3; ++c) {
+    image.Inside("image_mean", p.mean[c], -1e3, 1e3);
+    image.Inside("image_std", p.std[c], 1e-6, 1e3);
+  }
+}
 
 void CheckConfig(const ModelConfig& config, const std::string& where) {
   const Checker check(where);
   CheckText(config.text, check);
   if (config.vision) CheckVision(*config.vision, config.text, check);
-  CheckPreprocess(config.preprocess, check);
+  CheckPreprocess(config.preprocess, where, where);
   const size_t vocab = config.text.vocab_size;
   check.Id("image_token_id", config.ids.image_pad, vocab);
   check.Id("video_token_id", config.ids.video_pad, vocab);
   check.Id("vision_start_token_id", config.ids.vision_start, vocab);
   check.Id("vision_end_token_id", config.ids.vision_end, vocab);
+  CheckDistinct(config.ids, check);
   for (const int32_t id : config.sampling.stop_ids) check.Id("eos_token_id", id, vocab);
   check.Inside("temperature", config.sampling.temperature, 0, 100);
   check.Inside("top_p", config.sampling.top_p, 0, 1);

@@ -93,6 +93,11 @@ struct ModelConfig {
   SamplingDefaults sampling;
 };
 
+// Throws Error(kCorruptFile) when a bound is impossible. The two names are those of the files that speak of
+// pictures and of clips.
+void CheckPreprocess(const PreprocessConfig& config, const std::string& image_where,
+                     const std::string& video_where);
+
 // Throws Error(kCorruptFile) with key, value and wish when a number is missing, zero, or contradicts another.
 // `where`: file name for the message.
 void CheckConfig(const ModelConfig& config, const std::string& where);

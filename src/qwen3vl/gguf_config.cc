@@ -162,6 +162,7 @@ TokenizerSource ReadGgufTokenizer(const GgufFile& file, std::vector<std::string>
   if (const std::string pre = file.Has(prefix + "pre") ? file.String(prefix + "pre") : ""; pre != "qwen2")
     warnings.push_back(file.path() + ": tokenizer.ggml.pre is " + Quoted(pre) +
                        ", texts are split as by qwen2");
+  source.file = file.path();
   source.tokens = file.Strings(prefix + "tokens");
   source.merges = file.Strings(prefix + "merges");
   for (const int64_t type : file.Ints(prefix + "token_type")) {
@@ -183,16 +184,22 @@ void FindSpecialIds(const GgufFile& file, const TokenizerSource& tokenizer, Mode
                 file.path() + ": tokenizer.ggml.tokens has " + std::to_string(tokenizer.tokens.size()) +
                     " entries, want at most " + std::to_string(config.text.vocab_size) +
                     " like token_embd.weight");
-  int32_t im_end = -1, end_of_text = -1;
+  int32_t im_start = -1, im_end = -1, end_of_text = -1;
   const std::pair<std::string_view, int32_t*> wanted[] = {{"<|image_pad|>", &config.ids.image_pad},
                                                           {"<|video_pad|>", &config.ids.video_pad},
                                                           {"<|vision_start|>", &config.ids.vision_start},
                                                           {"<|vision_end|>", &config.ids.vision_end},
+                                                          {"<|im_start|>", &im_start},
                                                           {"<|im_end|>", &im_end},
                                                           {"<|endoftext|>", &end_of_text}};
   for (size_t i = 0; i < tokenizer.tokens.size(); ++i)
     for (const auto& [text, id] : wanted)
       if (*id < 0 && tokenizer.tokens[i] == text) *id = static_cast<int32_t>(i);
+  for (const auto& [text, id] : wanted)
+    if (!tokenizer.tokens.empty() && *id < 0 && id != &end_of_text)
+      throw Error(ErrorCode::kCorruptFile, file.path() + ": tokenizer.ggml.tokens has no " +
+                                               std::string(text) +
+                                               ", which prompts are made with: convert the model again");
   const char* kEos = "tokenizer.ggml.eos_token_id";
   std::vector<int32_t>& stops = config.sampling.stop_ids;
   if (file.Has(kEos)) {

@@ -18,11 +18,11 @@ void AddFile(const GgufFile& file, TensorTable& table, ModelFiles& files) {
                              " bytes after the last tensor belong to nothing");
 }
 
-// Adds the vision file that was named or found; none is no error.
-void AddVision(const GgufFile& text, const LoadModelFilesOptions& options, TensorTable& table,
-               ModelFiles& files) {
+// Adds the vision file that was named or found, and returns its path; none is no error.
+std::string AddVision(const GgufFile& text, const LoadModelFilesOptions& options, TensorTable& table,
+                      ModelFiles& files) {
   const std::string path = options.mmproj.empty() ? FindMmproj(text, files.warnings) : options.mmproj;
-  if (path.empty()) return;
+  if (path.empty()) return path;
   const GgufFile mmproj = GgufFile::Open(path);
   ReadGgufVisionConfig(mmproj, files.config, files.warnings);
   const size_t n_deepstack = files.config.vision->deepstack_layers.size();
@@ -33,6 +33,7 @@ void AddVision(const GgufFile& text, const LoadModelFilesOptions& options, Tenso
                                              text.path() + " says: do both belong to the same model?");
   CheckConfig(files.config, path);
   AddFile(mmproj, table, files);
+  return path;
 }
 
 }  // namespace
@@ -50,14 +51,15 @@ ModelFiles LoadGgufModel(const std::string& path, const LoadModelFilesOptions& o
   files.tokenizer = ReadGgufTokenizer(text, files.warnings);
   FindSpecialIds(text, files.tokenizer, files.config);
   CheckConfig(files.config, path);
-  AddVision(text, options, table, files);
+  const std::string mmproj = AddVision(text, options, table, files);
   files.config.text.tied_embeddings = !HasOwnOutput(table, Naming::kGguf);
   ListTensors(table, files);
   if (options.header_only) return files;
   LoadProgress progress(options.progress, table.bytes(), options.progress && FitsMemory(table.bytes()));
   const BindSource source{table, Naming::kGguf, path, progress, files.owners};
   BindText(source, files.config.text, files.text);
-  if (files.config.vision) BindVision(source, *files.config.vision, files.vision);
+  const BindSource vision{table, Naming::kGguf, mmproj, progress, files.owners};
+  if (files.config.vision) BindVision(vision, *files.config.vision, files.vision);
   WarnUnused(table, files);
   return files;
 }

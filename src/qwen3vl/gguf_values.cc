@@ -34,8 +34,16 @@ const GgufFile::Value& GgufFile::Get(const std::string& key, bool is_array, cons
 void GgufFile::Fail(const std::string& key, const Value& value, const std::string& wanted) const {
   std::string found = kTypeNames[static_cast<uint32_t>(value.type)];
   if (value.is_array) found = "an array of " + found;
-  if (const auto number = value.is_array ? std::nullopt : NumberAt(value, 0))
-    found += " " + std::to_string(*number);
+  if (!value.is_array) {
+    const bool real = value.type == GgufValueType::kF32 || value.type == GgufValueType::kF64;
+    if (const auto whole = IntAt(value, 0)) {
+      found += " " + std::to_string(*whole);
+    } else if (const auto number = NumberAt(value, 0)) {
+      found += " " + std::to_string(*number);
+    } else if (real) {
+      found += " that is not finite";
+    }
+  }
   throw Error(ErrorCode::kCorruptFile, path() + ": key " + Quoted(key) + " is " + found + ", want " + wanted);
 }
 

@@ -97,6 +97,7 @@ PreprocessConfig ReadHfPreprocess(const std::string& folder, const VisionConfig&
     CheckCommon(*video, vision, warnings);
     ReadVideo(*video, p, warnings);
   }
+  CheckPreprocess(p, image ? image->Where() : folder, video ? video->Where() : folder);
   return p;
 }
 

@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -46,6 +45,10 @@ struct ImageSize {
 ImageSize SmartResize(ImageSize in, size_t factor, size_t min_pixels, size_t max_pixels);
 ImageSize SmartResizeVideo(size_t n_frames, ImageSize in, size_t factor, size_t temporal_factor,
                            size_t min_pixels, size_t max_pixels);
+// Target size of the frames of a clip: that of SmartResizeVideo, where small frames count as enlarged until
+// their shorter side is patch * merge, and a few frames as repeated until they fill a temporal group.
+ImageSize ClipSize(size_t n_frames, ImageSize frame, const VisionConfig& vision,
+                   const PreprocessConfig& config);
 
 // Antialiased bicubic (a = -0.5), bit-exact: as Pillow does it, 8-bit between the passes (pictures); and as
 // torch does it on float32, rounded once at the end (frames of clips). Throws Error(kInvalidArgument) for
@@ -55,12 +58,11 @@ RgbImage ResizeBicubicFloat(const RgbImage& in, ImageSize out, hw::Threads threa
 
 // Frames of a clip to read, out of `total` at `native_fps` (0: unknown, 24). Throws Error(kInvalidArgument)
 // for an empty clip or an impossible rate.
-std::vector<size_t> SampleFrames(size_t total, double native_fps, const PreprocessConfig& config);
+std::vector<size_t> SampleFrames(size_t total, double native_fps, const ClipSampling& sampling);
 // n of them evenly, the first and the last included (n 1: the first).
 std::vector<size_t> EvenFrames(size_t total, size_t n);
-// Second of every temporal group: mean time of its two frames (an odd last one paired with itself).
-std::vector<double> GroupSeconds(std::span<const size_t> frame_indices, double native_fps,
-                                 size_t temporal_patch_size);
+// Second of every temporal group: mean time of its first and its last frame.
+std::vector<double> GroupSeconds(std::span<const double> frame_seconds, size_t temporal_patch_size);
 
 // What the vision tower reads.
 struct Patches {
@@ -76,9 +78,5 @@ Patches PatchesOfImage(const RgbImage& image, const VisionConfig& vision, const 
                        hw::Threads threads);
 Patches PatchesOfVideo(std::span<const RgbImage> frames, const VisionConfig& vision,
                        const PreprocessConfig& config, hw::Threads threads);
-// The same with frame(0) .. frame(n_frames - 1) fetched one after the other, so that only one is held at full
-// size.
-Patches PatchesOfVideo(size_t n_frames, const std::function<RgbImage(size_t)>& frame,
-                       const VisionConfig& vision, const PreprocessConfig& config, hw::Threads threads);
 
 }  // namespace qwen3vl

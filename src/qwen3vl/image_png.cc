@@ -77,6 +77,7 @@ bool Guarded(PngState& state, const Calls& calls) {
 }
 
 // Chunks that can unpack to thousands of times their size and say nothing about the pixels are passed over.
+// With them goes an orientation that stands there and not in eXIf (XMP, "Raw profile type exif").
 void SkipTexts(png_structp png) {
   constexpr png_byte kNames[] = "iCCP\0iTXt\0sPLT\0tEXt\0zTXt";
   png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, kNames, sizeof kNames / 5);

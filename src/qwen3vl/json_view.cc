@@ -12,45 +12,68 @@
 namespace qwen3vl {
 namespace {
 
-constexpr int kMaxDepth = 64;
+constexpr size_t kMaxDepth = 64;
 constexpr size_t kMaxFileBytes = size_t{64} << 20;
 
-// Watches the parser for what the parsed value no longer shows.
-class StrictWatch {
+// Goes through a text and refuses it where it is broken, or where the parsed value would not show what is
+// wrong with it or could not be walked.
+class StructureCheck : public nlohmann::json_sax<nlohmann::json> {
  public:
-  explicit StrictWatch(const std::string& file) : file_(file) {}
+  explicit StructureCheck(const std::string& file) : file_(file) {}
 
-  bool operator()(int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
-    using Event = nlohmann::json::parse_event_t;
-    if (depth > kMaxDepth)
-      throw Error(ErrorCode::kCorruptFile,
-                  file_ + ": JSON nested deeper than " + std::to_string(kMaxDepth) + " levels");
-    if (event == Event::object_start) keys_.emplace_back();
-    if (event == Event::object_end) keys_.pop_back();
-    if (event == Event::key && !keys_.back().insert(parsed.get<std::string>()).second)
-      throw Error(ErrorCode::kCorruptFile, file_ + ": key " + Quoted(parsed.get<std::string>()) +
-                                               " occurs twice in one object, want it once");
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+
+  bool start_object(size_t) override { return Enter(); }
+  bool start_array(size_t) override { return Enter(); }
+  bool end_object() override { return Leave(); }
+  bool end_array() override { return Leave(); }
+
+  bool key(string_t& key) override {
+    if (!keys_.back().insert(key).second)
+      Fail("key " + Quoted(key) + " occurs twice in one object, want it once");
     return true;
   }
 
+  bool parse_error(size_t position, const std::string&, const nlohmann::json::exception& e) override {
+    if (dynamic_cast<const nlohmann::json::parse_error*>(&e) == nullptr)
+      Fail("JSON holds a number out of range");
+    Fail("not valid JSON at byte " + std::to_string(position) + ": fetch or write it again");
+  }
+
  private:
+  [[noreturn]] void Fail(const std::string& what) const {
+    throw Error(ErrorCode::kCorruptFile, file_ + ": " + what);
+  }
+  bool Enter() {
+    if (keys_.size() == kMaxDepth) Fail("JSON nested deeper than " + std::to_string(kMaxDepth) + " levels");
+    keys_.emplace_back();
+    return true;
+  }
+  bool Leave() {
+    keys_.pop_back();
+    return true;
+  }
+
   const std::string& file_;
-  std::vector<std::set<std::string>> keys_;  // of the objects that are open
+  std::vector<std::set<std::string>> keys_;  // of the objects and arrays that are open
 };
 
 }  // namespace
 
+void CheckJson(std::string_view text, const std::string& file) {
+  StructureCheck check(file);
+  nlohmann::json::sax_parse(text, &check);
+}
+
 nlohmann::json ParseJson(std::string_view text, const std::string& file) {
-  StrictWatch watch(file);
-  try {
-    return nlohmann::json::parse(text, [&](int depth, nlohmann::json::parse_event_t event,
-                                           nlohmann::json& parsed) { return watch(depth, event, parsed); });
-  } catch (const nlohmann::json::parse_error& e) {
-    throw Error(ErrorCode::kCorruptFile,
-                file + ": not valid JSON at byte " + std::to_string(e.byte) + ": fetch or write it again");
-  } catch (const nlohmann::json::exception&) {
-    throw Error(ErrorCode::kCorruptFile, file + ": JSON holds a number out of range");
-  }
+  CheckJson(text, file);
+  return nlohmann::json::parse(text);
 }
 
 nlohmann::json ReadJsonFile(const std::string& path) {
@@ -62,14 +85,18 @@ nlohmann::json ReadJsonFile(const std::string& path) {
   return ParseJson({reinterpret_cast<const char*>(file.data()), file.size()}, path);
 }
 
+std::string Brief(const nlohmann::json& value) {
+  constexpr size_t kMaxBytes = 60;
+  if (value.is_object()) return "an object";
+  if (value.is_array()) return "an array";
+  const std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true);
+  return text.size() <= kMaxBytes ? text : text.substr(0, kMaxBytes) + "...";
+}
+
 std::string JsonView::Where() const { return key_.empty() ? file_ : file_ + ": " + key_; }
 
 void JsonView::Fail(const std::string& wanted) const {
-  std::string found = value_->is_object()  ? "an object"
-                      : value_->is_array() ? "an array"
-                                           : value_->dump(-1, ' ', /*ensure_ascii=*/true);
-  if (found.size() > 60) found = found.substr(0, 60) + "...";
-  throw Error(ErrorCode::kCorruptFile, Where() + ": found " + found + ", want " + wanted);
+  throw Error(ErrorCode::kCorruptFile, Where() + ": found " + Brief(*value_) + ", want " + wanted);
 }
 
 std::optional<JsonView> JsonView::Find(const std::string& key) const {

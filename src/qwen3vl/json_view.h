@@ -15,10 +15,15 @@ namespace qwen3vl {
 
 // Throws Error(kCorruptFile) beginning with `file` for bad syntax or UTF-8, a key that occurs twice in one
 // object, or nesting deeper than 64.
+void CheckJson(std::string_view text, const std::string& file);
+// What CheckJson lets through, parsed.
 nlohmann::json ParseJson(std::string_view text, const std::string& file);
 
 // The parsed file. Throws Error as above, kNotFound when it cannot be opened, kCorruptFile over 64 MiB.
 nlohmann::json ReadJsonFile(const std::string& path);
+
+// A value as a message may quote it: one line of at most 60 bytes.
+std::string Brief(const nlohmann::json& value);
 
 // A value inside a document that outlives the view. A null value counts as missing. The typed readers throw
 // Error(kCorruptFile): `config.json: text_config.hidden_size: found "wide", want a whole number`.

@@ -89,7 +89,16 @@ class PatchWriter {
 
 ImageSize SizeOf(const RgbImage& image) { return {image.height, image.width}; }
 
-// Frames with a side below `factor` are enlarged first, for the size rule only.
+void CheckSameSize(const RgbImage& frame, size_t index, ImageSize first) {
+  if (SizeOf(frame) == first) return;
+  throw Error(ErrorCode::kInvalidArgument,
+              "frame " + std::to_string(index) + " of the clip is " + std::to_string(frame.width) + "x" +
+                  std::to_string(frame.height) + ", the first one " + std::to_string(first.width) + "x" +
+                  std::to_string(first.height) + ": all frames must have one size");
+}
+
+}  // namespace
+
 ImageSize ClipSize(size_t n_frames, ImageSize frame, const VisionConfig& vision,
                    const PreprocessConfig& config) {
   const size_t factor = vision.patch_size * vision.merge_size;
@@ -99,39 +108,9 @@ ImageSize ClipSize(size_t n_frames, ImageSize frame, const VisionConfig& vision,
     frame.height = std::max(factor, static_cast<size_t>(static_cast<double>(frame.height) * grow));
     frame.width = std::max(factor, static_cast<size_t>(static_cast<double>(frame.width) * grow));
   }
-  return SmartResizeVideo(n_frames, frame, factor, vision.temporal_patch_size, config.video_min_pixels,
-                          config.video_max_pixels);
+  return SmartResizeVideo(std::max(n_frames, vision.temporal_patch_size), frame, factor,
+                          vision.temporal_patch_size, config.video_min_pixels, config.video_max_pixels);
 }
-
-void CheckSameSize(const RgbImage& frame, size_t index, ImageSize first) {
-  if (SizeOf(frame) == first) return;
-  throw Error(ErrorCode::kInvalidArgument,
-              "frame " + std::to_string(index) + " of the clip is " + std::to_string(frame.width) + "x" +
-                  std::to_string(frame.height) + ", the first one " + std::to_string(first.width) + "x" +
-                  std::to_string(first.height) + ": all frames must have one size");
-}
-
-// `frame(i)` gives a reference that is good until the next call.
-template <class Frame>
-Patches ClipPatches(size_t n_frames, const Frame& frame, const VisionConfig& vision,
-                    const PreprocessConfig& config, hw::Threads threads) {
-  if (n_frames == 0) throw Error(ErrorCode::kInvalidArgument, "clip of 0 frames, want at least one");
-  const size_t slots = vision.temporal_patch_size, n_groups = (n_frames + slots - 1) / slots;
-  const RgbImage* current = &frame(0);
-  const ImageSize first = SizeOf(*current);
-  const ImageSize size = ClipSize(std::max(n_frames, slots), first, vision, config);
-  PatchWriter writer(size, n_groups, vision, ClipLevels(config));
-  for (size_t i = 0; i < n_frames && !(threads.cancel && threads.cancel->load()); ++i) {
-    if (i > 0) current = &frame(i);
-    CheckSameSize(*current, i, first);
-    const size_t slot = i % slots;
-    const size_t n_slots = i + 1 == n_frames ? slots - slot : 1;  // the last frame fills its group
-    writer.Write(ResizeBicubicFloat(*current, size, threads), i / slots, slot, n_slots, threads);
-  }
-  return writer.Take();
-}
-
-}  // namespace
 
 Patches PatchesOfImage(const RgbImage& image, const VisionConfig& vision, const PreprocessConfig& config,
                        hw::Threads threads) {
@@ -144,15 +123,17 @@ Patches PatchesOfImage(const RgbImage& image, const VisionConfig& vision, const 
 
 Patches PatchesOfVideo(std::span<const RgbImage> frames, const VisionConfig& vision,
                        const PreprocessConfig& config, hw::Threads threads) {
-  return ClipPatches(
-      frames.size(), [&](size_t i) -> const RgbImage& { return frames[i]; }, vision, config, threads);
-}
-
-Patches PatchesOfVideo(size_t n_frames, const std::function<RgbImage(size_t)>& frame,
-                       const VisionConfig& vision, const PreprocessConfig& config, hw::Threads threads) {
-  RgbImage held;
-  const auto fetch = [&](size_t i) -> const RgbImage& { return held = frame(i); };
-  return ClipPatches(n_frames, fetch, vision, config, threads);
+  if (frames.empty()) throw Error(ErrorCode::kInvalidArgument, "clip of 0 frames, want at least one");
+  const size_t slots = vision.temporal_patch_size, n_groups = (frames.size() + slots - 1) / slots;
+  const ImageSize first = SizeOf(frames[0]), size = ClipSize(frames.size(), first, vision, config);
+  PatchWriter writer(size, n_groups, vision, ClipLevels(config));
+  for (size_t i = 0; i < frames.size() && !(threads.cancel && threads.cancel->load()); ++i) {
+    CheckSameSize(frames[i], i, first);
+    const size_t slot = i % slots;
+    const size_t n_slots = i + 1 == frames.size() ? slots - slot : 1;  // the last frame fills its group
+    writer.Write(ResizeBicubicFloat(frames[i], size, threads), i / slots, slot, n_slots, threads);
+  }
+  return writer.Take();
 }
 
 }  // namespace qwen3vl

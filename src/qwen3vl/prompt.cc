@@ -34,7 +34,10 @@ void BindPlaceholders(Prompt& prompt, const ModelConfig& config) {
     for (size_t i = 0; i < prompt.ids.size(); ++i) {
       if (prompt.ids[i] != (clips ? config.ids.video_pad : config.ids.image_pad) || prompt.ids[i] < 0)
         continue;
-      while (prompt.visuals[visual].is_clip() != clips) ++visual;
+      while (visual < prompt.visuals.size() && prompt.visuals[visual].is_clip() != clips) ++visual;
+      if (visual == prompt.visuals.size())
+        throw Error(ErrorCode::kInvalidArgument, "prompt: token at index " + std::to_string(i) +
+                                                     " stands for a picture or clip that is not there");
       prompt.sources[i] = {visual, row++};
       const rope::Grid& g = prompt.visuals[visual].grid;
       if (row == g.t * g.h * g.w / joined) ++visual, row = 0;
@@ -84,7 +87,7 @@ Visual MakeVisual(std::shared_ptr<const Picture> picture, const PromptContext& c
 
 Visual MakeVisual(std::shared_ptr<const Clip> clip, const PromptContext& context) {
   RequireVision(context);
-  if (clip->frames.empty()) throw Error(ErrorCode::kInvalidArgument, "clip: no frames, want at least 2");
+  if (clip->frames.empty()) throw Error(ErrorCode::kInvalidArgument, "clip: no frames, want at least one");
   if (clip->seconds.size() != clip->frames.size())
     throw Error(ErrorCode::kInvalidArgument, "clip: " + std::to_string(clip->seconds.size()) + " times for " +
                                                  std::to_string(clip->frames.size()) +
@@ -93,9 +96,7 @@ Visual MakeVisual(std::shared_ptr<const Clip> clip, const PromptContext& context
   const VisionConfig& v = *context.config->vision;
   const size_t n = clip->frames.size();
   const Picture& first = clip->frames.front();
-  const ImageSize size =
-      SmartResizeVideo(n, {first.height, first.width}, v.patch_size * v.merge_size, v.temporal_patch_size,
-                       context.preprocess.video_min_pixels, context.preprocess.video_max_pixels);
+  const ImageSize size = ClipSize(n, {first.height, first.width}, v, context.preprocess);
   const size_t groups = (n + v.temporal_patch_size - 1) / v.temporal_patch_size;
   return {.clip = std::move(clip), .grid = GridOf(size, groups, v)};
 }
@@ -120,15 +121,7 @@ Prompt MakePrompt(const std::vector<Message>& messages, const GenerateOptions& o
       if (p.picture) visuals.push_back(MakeVisual(p.picture, context));
       if (!p.clip) continue;
       visuals.push_back(MakeVisual(p.clip, context));
-      const size_t per_group = context.config->vision->temporal_patch_size;
-      VideoTiming timing;
-      for (size_t begin = 0; begin < p.clip->seconds.size(); begin += per_group) {
-        double sum = 0;
-        for (size_t i = 0; i < per_group; ++i)
-          sum += p.clip->seconds[std::min(begin + i, p.clip->seconds.size() - 1)];
-        timing.group_seconds.push_back(sum / static_cast<double>(per_group));
-      }
-      timings.push_back(timing);
+      timings.push_back({GroupSeconds(p.clip->seconds, context.config->vision->temporal_patch_size)});
     }
   }
   const ChatOptions chat_options{.add_vision_id = options.add_vision_id,

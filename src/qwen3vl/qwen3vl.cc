@@ -30,10 +30,9 @@ std::string SizeText(const Picture& p) { return std::to_string(p.width) + "x" + 
 }  // namespace
 
 Clip LoadClip(const std::vector<std::string>& frame_files, const ClipOptions& options) {
-  const PreprocessConfig sampling;
   std::vector<size_t> take(frame_files.size());
   std::iota(take.begin(), take.end(), size_t{0});
-  if (options.sample) take = SampleFrames(frame_files.size(), options.fps, sampling);
+  if (options.sample) take = SampleFrames(frame_files.size(), options.fps, options.sampling);
   constexpr double kUnknownFps = 24;  // what the reference assumes
   Clip clip;
   for (size_t index : take) {
@@ -96,7 +95,9 @@ ModelInfo MakeModelInfo(const ModelFiles& files) {
   if (const auto& v = files.config.vision) {
     info.vision_layers = v->n_layers;
     info.pixels_per_token = v->patch_size * v->patch_size * v->merge_size * v->merge_size;
-    info.max_image_tokens = files.config.preprocess.image_max_pixels / info.pixels_per_token;
+    const PreprocessConfig& p = files.config.preprocess;
+    info.max_image_tokens = p.image_max_pixels / info.pixels_per_token;
+    info.clip_sampling = {p.video_fps, p.video_min_frames, p.video_max_frames};
   }
   return info;
 }

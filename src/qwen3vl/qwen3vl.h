@@ -69,11 +69,18 @@ struct Clip {
   std::vector<double> seconds;  // [frames]
 };
 
+// How many frames of a clip are taken. These are the numbers of the published models; ModelInfo has a model's
+// own.
+struct ClipSampling {
+  double fps = 2;  // frames a second
+  size_t min_frames = 4, max_frames = 768;
+};
+
 struct ClipOptions {
   PictureOptions picture;
-  double fps = 0;  // of the frame files; 0: unknown, 24 as in the reference
-  bool sample =
-      true;  // pick frames at the model's rate (2 a second, 4 to 768 frames); false: take every file
+  double fps = 0;      // of the frame files; 0: unknown, 24 as in the reference
+  bool sample = true;  // pick frames as `sampling` says; false: take every file
+  ClipSampling sampling;
 };
 // From a list of frame files, or a folder of them in natural order (frame2 before frame10).
 QWEN3VL_API Clip LoadClip(const std::vector<std::string>& frame_files, const ClipOptions& options = {});
@@ -121,6 +128,7 @@ struct ModelInfo {
   bool thinking = false;           // replies begin inside the reasoning
   size_t pixels_per_token = 1024;  // area of a picture that becomes one token
   size_t max_image_tokens = 0;     // larger pictures are shrunk to this, unless a session says otherwise
+  ClipSampling clip_sampling;
 };
 
 struct SamplingOptions {

@@ -99,6 +99,7 @@ SafetensorsFile SafetensorsFile::Open(const std::string& path) {
   const JsonView view(header, path);
   const std::byte* end = file.data() + data_begin;
   for (const auto& item : header.items()) {
+    if (item.value().is_null()) Corrupt(path, "tensor " + Quoted(item.key()) + " is null, want an object");
     const JsonView entry = view.At(item.key());
     if (item.key() == "__metadata__") {
       if (!entry.is_object()) entry.Fail("an object of strings");

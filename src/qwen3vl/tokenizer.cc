@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "qwen3vl/error.h"
+#include "qwen3vl/file_tensor.h"
 #include "qwen3vl/tokenizer_added.h"
 #include "qwen3vl/tokenizer_bpe.h"
 #include "qwen3vl/tokenizer_files.h"
@@ -102,9 +103,9 @@ Tokenizer::Impl::Impl(TokenizerData data) : merges(data.merges.size()) {
     // A base piece may be named as an added token, too; it keeps its string, to which `piece_id` points.
     if (slot.piece != token.text) {
       if (!slot.piece.empty())
-        throw Error(ErrorCode::kCorruptFile, data.name + ": added token \"" + token.text + "\": id " +
-                                                 std::to_string(token.id) + " belongs to \"" + slot.piece +
-                                                 "\" already");
+        throw Error(ErrorCode::kCorruptFile, data.name + ": added token " + Quoted(token.text) + ": id " +
+                                                 std::to_string(token.id) + " belongs to " +
+                                                 Quoted(slot.piece) + " already");
       slot.piece = token.text;
     }
     slot.bytes = token.text;
@@ -121,8 +122,8 @@ int32_t Tokenizer::Impl::FindPiece(std::string_view piece) const {
 int32_t Tokenizer::Impl::PieceOfMerge(std::string_view piece, size_t rank, const std::string& name) const {
   const int32_t id = FindPiece(piece);
   if (id < 0)
-    throw Error(ErrorCode::kCorruptFile, name + ": merge " + std::to_string(rank) + " needs \"" +
-                                             std::string(piece) + "\", which is not in the vocabulary");
+    throw Error(ErrorCode::kCorruptFile, name + ": merge " + std::to_string(rank) + " needs " +
+                                             Quoted(piece) + ", which is not in the vocabulary");
   return id;
 }
 

@@ -9,6 +9,8 @@
 
 #include "hw/mapped_file.h"
 #include "qwen3vl/error.h"
+#include "qwen3vl/file_tensor.h"
+#include "qwen3vl/json_view.h"
 #include "qwen3vl/tokenizer_json.h"
 #include "qwen3vl/tokenizer_split.h"
 
@@ -44,8 +46,8 @@ void SetPiece(TokenizerData* data, int64_t id, std::string piece, const std::str
   const auto at = static_cast<size_t>(id);
   if (at >= data->pieces.size()) data->pieces.resize(at + 1);
   if (!data->pieces[at].empty())
-    Corrupt(where + ": id " + std::to_string(id) + " belongs to two tokens, \"" + data->pieces[at] +
-            "\" and \"" + piece + "\"");
+    Corrupt(where + ": id " + std::to_string(id) + " belongs to two tokens, " + Quoted(data->pieces[at]) +
+            " and " + Quoted(piece));
   data->pieces[at] = std::move(piece);
 }
 
@@ -77,10 +79,13 @@ void Require(const TokenizerJson& parsed, const std::string& file, const std::st
     return;
   std::string names;
   for (const json& w : wanted) names += (names.empty() ? "" : " or ") + w.dump();
-  Unsupported(file + ": " + key + " is " + found->dump() + ", want " + (names.empty() ? "none" : names));
+  Unsupported(file + ": " + key + " is " + Brief(*found) + ", want " + (names.empty() ? "none" : names));
 }
 
 void CheckKind(const TokenizerJson& parsed, const std::string& file) {
+  for (const char* part : {"normalizer", "pre_tokenizer"})  // null: a tokenizer that does without
+    if (const json* found = FindScalar(parsed, part))
+      Unsupported(file + ": " + part + " is " + Brief(*found) + ", want an object");
   Require(parsed, file, "model/type", {"BPE"});
   Require(parsed, file, "model/dropout", {0, 0.0});
   Require(parsed, file, "model/continuing_subword_prefix", {""});
@@ -107,13 +112,28 @@ AddedToken ParseAdded(int64_t id, const std::string& where, Get get) {
   return {static_cast<int32_t>(id), content->get<std::string>(), special != nullptr && *special == true};
 }
 
+// One more than the largest index that a value under added_tokens has.
+size_t CountAddedTokens(const TokenizerJson& parsed) {
+  constexpr std::string_view kPrefix = "added_tokens/";
+  size_t count = 0;
+  for (auto it = parsed.scalars.lower_bound(std::string(kPrefix));
+       it != parsed.scalars.end() && it->first.starts_with(kPrefix); ++it) {
+    size_t index = 0;
+    const std::string& path = it->first;
+    std::from_chars(path.data() + kPrefix.size(), path.data() + path.size(), index);
+    count = std::max(count, index + 1);
+  }
+  return count;
+}
+
 void ReadAddedTokens(const TokenizerJson& parsed, const std::string& file, TokenizerData* data) {
-  for (size_t i = 0;; ++i) {
+  const size_t count = CountAddedTokens(parsed);
+  for (size_t i = 0; i < count; ++i) {
     const std::string key = "added_tokens/" + std::to_string(i);
     const json* id = FindScalar(parsed, key + "/id");
-    if (id == nullptr) return;
     const std::string where = file + ": " + key;
-    if (!id->is_number_integer()) Corrupt(where + "/id: " + id->dump() + ", want an integer");
+    if (id == nullptr) Corrupt(where + "/id: missing, want an integer");
+    if (!id->is_number_integer()) Corrupt(where + "/id: " + Brief(*id) + ", want an integer");
     AddToken(data,
              ParseAdded(id->get<int64_t>(), where,
                         [&](const char* name) { return FindScalar(parsed, key + "/" + name); }),
@@ -121,11 +141,13 @@ void ReadAddedTokens(const TokenizerJson& parsed, const std::string& file, Token
   }
 }
 
-// tokenizer_config.json: added_tokens_decoder is { "ID": { "content": ..., "special": ... } }. Tokens that
-// tokenizer.json has already stay as they are there.
-void ReadAddedTokensDecoder(const std::string& file, TokenizerData* data) {
-  const hw::MappedFile mapped = hw::MappedFile::Open(file);
-  const json root = json::parse(TextOf(mapped), nullptr, /*allow_exceptions=*/false);
+// tokenizer_config.json, where there is one: added_tokens_decoder is { "ID": { "content": ..., "special": ...
+// }
+// }. Tokens that tokenizer.json has already stay as they are there.
+void ReadAddedTokensDecoder(const fs::path& folder, TokenizerData* data) {
+  const std::string file = (folder / "tokenizer_config.json").string();
+  if (!Exists(file)) return;
+  const json root = ReadJsonFile(file);
   if (!root.is_object()) Corrupt(file + ": not a JSON object");
   const auto decoder = root.find("added_tokens_decoder");
   if (decoder == root.end()) return;
@@ -133,7 +155,7 @@ void ReadAddedTokensDecoder(const std::string& file, TokenizerData* data) {
   std::set<int32_t> known;
   for (const AddedToken& token : data->added) known.insert(token.id);
   for (const auto& [key, fields] : decoder->items()) {
-    const std::string where = file + ": added_tokens_decoder/" + key;
+    const std::string where = file + ": added_tokens_decoder, key " + Quoted(key);
     int64_t id = -1;
     const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
     if (error != std::errc() || end != key.data() + key.size() || !fields.is_object())
@@ -155,8 +177,7 @@ TokenizerData ReadTokenizerJson(const fs::path& folder) {
   SetVocab(&data, &parsed, data.name + ": model/vocab");
   data.merges = std::move(parsed.merges);
   ReadAddedTokens(parsed, data.name, &data);
-  const std::string config = (folder / "tokenizer_config.json").string();
-  if (Exists(config)) ReadAddedTokensDecoder(config, &data);
+  ReadAddedTokensDecoder(folder, &data);
   return data;
 }
 
@@ -182,7 +203,7 @@ TokenizerData ReadVocabAndMerges(const fs::path& folder) {
   TokenizerJson parsed = ParseTokenizerJson(TextOf(file), data.name, "", "-");
   SetVocab(&data, &parsed, data.name);
   ReadMergesText((folder / "merges.txt").string(), &data);
-  ReadAddedTokensDecoder((folder / "tokenizer_config.json").string(), &data);
+  ReadAddedTokensDecoder(folder, &data);
   return data;
 }
 
@@ -197,13 +218,13 @@ bool IsOrdinaryControl(std::string_view text) {
 TokenizerData FromGguf(const TokenizerSource& source) {
   constexpr int32_t kControl = 3, kUserDefined = 4, kUnused = 5;
   TokenizerData data;
-  data.name = "tokenizer.ggml";
-  const std::string tokens = "tokenizer.ggml.tokens";
+  data.name = source.file + ": tokenizer.ggml";
+  const std::string tokens = data.name + ".tokens";
   if (static_cast<int64_t>(source.tokens.size()) > kMaxIds)
     Corrupt(tokens + ": " + std::to_string(source.tokens.size()) + " tokens, want at most " +
             std::to_string(kMaxIds));
   if (source.token_types.size() != source.tokens.size())
-    Corrupt("tokenizer.ggml.token_type: " + std::to_string(source.token_types.size()) + " entries, want " +
+    Corrupt(data.name + ".token_type: " + std::to_string(source.token_types.size()) + " entries, want " +
             std::to_string(source.tokens.size()) + " as there are tokens");
   data.pieces.resize(source.tokens.size());
   for (size_t i = 0; i < source.tokens.size(); ++i) {
@@ -218,7 +239,7 @@ TokenizerData FromGguf(const TokenizerSource& source) {
   }
   data.merges.reserve(source.merges.size());
   for (size_t i = 0; i < source.merges.size(); ++i)
-    data.merges.push_back(SplitMerge(source.merges[i], "tokenizer.ggml.merges[" + std::to_string(i) + "]"));
+    data.merges.push_back(SplitMerge(source.merges[i], data.name + ".merges[" + std::to_string(i) + "]"));
   return data;
 }
 

@@ -23,7 +23,7 @@ struct TokenizerData {
   std::vector<std::string> pieces;                          // by id, byte-mapped; empty: the id is unused
   std::vector<std::pair<std::string, std::string>> merges;  // by rank
   std::vector<AddedToken> added;
-  std::string name;  // file or metadata key for messages
+  std::string name;  // file, and metadata key where it has some, for messages
 };
 
 // Throws Error: kNotFound when there is no tokenizer, kCorruptFile naming file and key, kUnsupported for

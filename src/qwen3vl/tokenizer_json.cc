@@ -2,12 +2,15 @@
 #include "qwen3vl/tokenizer_json.h"
 
 #include "qwen3vl/error.h"
+#include "qwen3vl/file_tensor.h"
+#include "qwen3vl/json_view.h"
 #include "qwen3vl/unicode.h"
 
 namespace qwen3vl {
 namespace {
 
 constexpr size_t kMaxDepth = 64;    // real files reach 6
+constexpr size_t kMaxPath = 256;    // of a container; real ones stay below 60 bytes
 constexpr size_t kMaxReason = 120;  // the parser quotes what it read last, be it megabytes
 
 // The event receiver that nlohmann::json::sax_parse wants.
@@ -83,6 +86,14 @@ class Reader {
 
  private:
   enum class Section { kNone, kVocab, kMerges };
+
+  // What tokenizer_files.cc asks for lies in these.
+  static bool IsRead(std::string_view path) {
+    for (std::string_view part : {"added_tokens", "model", "normalizer", "pre_tokenizer"})
+      if (path.starts_with(part)) return true;
+    return path.empty();
+  }
+
   struct Frame {
     bool is_array = false;
     size_t index = 0;      // of the next element of an array
@@ -94,7 +105,10 @@ class Reader {
     throw Error(ErrorCode::kCorruptFile, Where() + ": found " + what);
   }
 
-  std::string Where() const { return file_ + ": " + ValuePath(); }
+  std::string Where() const {
+    const std::string path = Quoted(ValuePath());
+    return file_ + ": " + path.substr(1, path.size() - 2);
+  }
 
   std::string ValuePath() const {
     if (frames_.empty()) return path_;
@@ -112,6 +126,7 @@ class Reader {
     if (frames_.size() == kMaxDepth) Fail("more than " + std::to_string(kMaxDepth) + " levels of nesting");
     Frame frame{.is_array = is_array, .index = 0, .key = {}, .path_size = path_.size()};
     if (section_ == Section::kNone) path_ = ValuePath();
+    if (path_.size() > kMaxPath) Fail("a path of " + std::to_string(path_.size()) + " bytes, want less");
     frames_.push_back(std::move(frame));
   }
 
@@ -135,9 +150,9 @@ class Reader {
   }
 
   bool Scalar(nlohmann::json value) {
-    if (section_ == Section::kVocab) Fail(value.dump() + ", want an integer id");
-    if (section_ == Section::kMerges) Fail(value.dump() + ", want a pair of strings");
-    out_.scalars[ValuePath()] = std::move(value);
+    if (section_ == Section::kVocab) Fail(Brief(value) + ", want an integer id");
+    if (section_ == Section::kMerges) Fail(Brief(value) + ", want a pair of strings");
+    if (IsRead(path_)) out_.scalars[ValuePath()] = std::move(value);
     Next();
     return true;
   }

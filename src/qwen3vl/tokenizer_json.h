@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Streams the JSON files of a tokenizer. The vocabulary and the merges, which are nearly all of the 11 MB,
-// go straight to their lists; every other scalar is kept under its path ("added_tokens/0/content").
+// go straight to their lists; the scalars that say how they are used are kept under their paths
+// ("added_tokens/0/content").
 #pragma once
 
 #include <cstdint>

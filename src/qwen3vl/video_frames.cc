@@ -98,25 +98,22 @@ std::vector<size_t> EvenFrames(size_t total, size_t n) {
   return indices;
 }
 
-std::vector<size_t> SampleFrames(size_t total, double native_fps, const PreprocessConfig& config) {
+std::vector<size_t> SampleFrames(size_t total, double native_fps, const ClipSampling& sampling) {
   if (!(native_fps >= 0) || !std::isfinite(native_fps))
     throw Error(ErrorCode::kInvalidArgument, "frame rate of the clip: " + std::to_string(native_fps) +
                                                  ", want a number over 0, or 0: unknown");
   const double seconds = static_cast<double>(total) / (native_fps > 0 ? native_fps : kDefaultFps);
-  const double wanted = std::floor(seconds * config.video_fps);
-  const auto most = static_cast<double>(std::min(config.video_max_frames, total));
-  return EvenFrames(total, static_cast<size_t>(std::min(
-                               std::max(wanted, static_cast<double>(config.video_min_frames)), most)));
+  const double wanted = std::floor(seconds * sampling.fps);
+  const auto most = static_cast<double>(std::min(sampling.max_frames, total));
+  return EvenFrames(
+      total, static_cast<size_t>(std::min(std::max(wanted, static_cast<double>(sampling.min_frames)), most)));
 }
 
-std::vector<double> GroupSeconds(std::span<const size_t> frame_indices, double native_fps,
-                                 size_t temporal_patch_size) {
-  const double fps = native_fps > 0 ? native_fps : kDefaultFps;
+std::vector<double> GroupSeconds(std::span<const double> frame_seconds, size_t temporal_patch_size) {
   std::vector<double> seconds;
-  for (size_t i = 0; i < frame_indices.size(); i += temporal_patch_size) {
-    const size_t end = std::min(i + temporal_patch_size, frame_indices.size()) - 1;
-    seconds.push_back(
-        (static_cast<double>(frame_indices[i]) / fps + static_cast<double>(frame_indices[end]) / fps) / 2);
+  for (size_t i = 0; i < frame_seconds.size(); i += temporal_patch_size) {
+    const size_t last = std::min(i + temporal_patch_size, frame_seconds.size()) - 1;
+    seconds.push_back((frame_seconds[i] + frame_seconds[last]) / 2);
   }
   return seconds;
 }

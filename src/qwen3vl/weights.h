@@ -66,6 +66,7 @@ struct TensorEntry {
 // What a tokenizer needs from a model's files, whichever form it has there.
 struct TokenizerSource {
   std::string folder;  // Hugging Face folder with tokenizer.json or vocab.json + merges.txt; or empty:
+  std::string file;    // GGUF file, for messages
   std::vector<std::string> tokens;   // GGUF tokenizer.ggml.tokens (byte-mapped)
   std::vector<int32_t> token_types;  // GGUF tokenizer.ggml.token_type
   std::vector<std::string> merges;   // GGUF tokenizer.ggml.merges

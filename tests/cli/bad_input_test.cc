@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "process.h"
+#include "support/bmp.h"
 #include "support/golden.h"
 #include "support/temp_dir.h"
 
@@ -100,25 +101,17 @@ TEST(BadPicture, IsExitCode3AndNamed) {
 
 TEST(BadPicture, ExtremeShapesAreRefusedByName) {
   const TempDir folder;
-  // A BMP of 1 x 20000: header, then rows of one pixel and a pad byte.
-  std::string bmp(54 + 4 * 20000, '\0');
-  const auto put = [&](size_t at, uint32_t value, size_t bytes) {
-    for (size_t i = 0; i < bytes; ++i) bmp[at + i] = static_cast<char>(value >> (8 * i));
-  };
-  bmp[0] = 'B', bmp[1] = 'M';
-  put(2, static_cast<uint32_t>(bmp.size()), 4), put(10, 54, 4), put(14, 40, 4), put(18, 1, 4),
-      put(22, 20000, 4);
-  put(26, 1, 2), put(28, 24, 2), put(34, 4 * 20000, 4);
-  ExpectRefusal({"run", "-m", TinyModel(), "-p", "x", "--image", folder.Write("thin.bmp", bmp)}, 3,
-                "thin.bmp");
+  const std::string thin = folder.Write("thin.bmp", BlackBmp(1, 20000));
+  ExpectRefusal({"run", "-m", TinyModel(), "-p", "x", "--image", thin}, 3, "thin.bmp");
 }
 
 TEST(BadClip, FoldersAndVideoFilesAreExitCode3) {
   const TempDir folder;
   ExpectRefusal({"run", "-m", TinyModel(), "-p", "x", "--video", folder.path().string()}, 3, "no frames");
   ExpectRefusal({"run", "-m", TinyModel(), "-p", "x", "--video", folder.File("none")}, 3, "none");
-  ExpectRefusal({"run", "-m", TinyModel(), "-p", "x", "--video", folder.Write("clip.mp4", "....ftyp")}, 3,
-                "ffmpeg");
+  for (const char* name : {"clip.mp4", "CLIP.MOV"})
+    ExpectRefusal({"run", "-m", TinyModel(), "-p", "x", "--video", folder.Write(name, "....ftyp")}, 3,
+                  "--fps 2");
   ExpectRefusal({"run", "-m", TinyModel(), "-p", "x", "--video", ","}, 2, "--video");
 }
 
@@ -141,6 +134,11 @@ TEST(BadPrompt, IdsOutOfRangeAndMalformedLists) {
   ExpectRefusal(trace("[1, \"a\"]"), 3, "ids.json");
   ExpectRefusal(trace("[1, 2"), 3, "ids.json");
   ExpectRefusal(trace("[99999999999]"), 3, "ids.json");
+  ExpectRefusal(trace("[1, [2, 3]]"), 3, "array, want token ids");
+  const std::string deep = std::string(100'000, '[') + std::string(100'000, ']');
+  ExpectRefusal(trace("[" + deep + "]"), 3, "ids.json: JSON nested deeper than 64 levels");
+  ExpectRefusal({"tokenize", "-m", TinyModel(), "--decode", "--file", folder.Write("deep.json", deep)}, 3,
+                "deep.json: JSON nested deeper than 64 levels");
   EXPECT_FALSE(fs::exists(out));
 }
 

@@ -4,9 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 
 #include "process.h"
+#include "support/bmp.h"
 #include "support/golden.h"
 #include "support/temp_dir.h"
 
@@ -67,6 +69,52 @@ TEST(RunPictures, FramesOfSeveralSizesAreABadFileNamed) {
   EXPECT_EQ(o.exit_code, 3) << o;
   EXPECT_THAT(o.err, HasSubstr(odd + ": 75x53, but "));
   EXPECT_EQ(CountLines(o.err), 1u) << o;
+}
+
+TEST(RunPictures, AllThatAreHeldCountInTheMemory) {
+  const TempDir folder;
+  const std::string picture = folder.Write("a.bmp", BlackBmp(1000, 700));  // 2.0 MiB
+  Words words = {"run", "-m", TinyModel(), "-n", "1", "-p", "x", "--max-image-tokens", "4"};
+  for (int i = 0; i < 8; ++i) words.insert(words.end(), {"--image", picture});
+  const Outcome o = RunCommand(words);
+  ASSERT_EQ(o.exit_code, 0) << o;
+  const std::string before = "pictures ";
+  const size_t at = o.err.find(before);
+  ASSERT_NE(at, std::string::npos) << o;
+  EXPECT_GT(std::strtod(o.err.c_str() + at + before.size(), nullptr), 16) << o;
+  EXPECT_THAT(o.err.substr(at, 20), HasSubstr("MiB"));
+}
+
+TEST(RunPictures, ClipsMayHaveOneFrameAndTinyOnes) {
+  const TempDir folder;
+  const std::string one = folder.Write("one/a.bmp", BlackBmp(100, 64));
+  for (const char* name : {"tiny/1.bmp", "tiny/2.bmp", "tiny/3.bmp"}) folder.Write(name, BlackBmp(100, 20));
+  for (const std::string& clip : {one, folder.File("one"), folder.File("tiny")}) {
+    const Outcome o = RunCommand({"run", "-m", TinyModel(), "-n", "1", "-p", "x", "--video", clip});
+    EXPECT_EQ(o.exit_code, 0) << clip << o;
+  }
+}
+
+TEST(RunPictures, ClipsAreSampledAsTheModelsFilesSay) {
+  const TempDir folder;
+  for (const auto& entry : std::filesystem::directory_iterator(TinyModel()))
+    folder.Write(entry.path().filename().string(), ReadFile(entry.path()));
+  nlohmann::json config = nlohmann::json::parse(ReadFile(folder.path() / "video_preprocessor_config.json"));
+  config["min_frames"] = 2, config["max_frames"] = 3, config["fps"] = 1;
+  folder.Write("video_preprocessor_config.json", config.dump());
+  for (const char* name : {"1", "2", "3", "4", "5", "6"})
+    folder.Write(std::string("clip/") + name + ".bmp", BlackBmp(64, 64));
+  const std::string clip = folder.File("clip"),
+                    line = nlohmann::json{{"prompt", "x"}, {"video", clip}}.dump();
+  const Words start = {"run", "-m", folder.path().string(), "-n", "1", "--fps"};
+  const auto ask = [&](const char* fps, Words more) {
+    more.insert(more.begin(), fps);
+    more.insert(more.begin(), start.begin(), start.end());
+    return RunCommand(more, line).err;
+  };
+  EXPECT_THAT(ask("24", {"-p", "x", "--video", clip}), HasSubstr("2 frames of"));
+  EXPECT_THAT(ask("1", {"-p", "x", "--video", clip}), HasSubstr("3 frames of"));
+  EXPECT_THAT(ask("1", {"--input", "-"}), HasSubstr("3 frames of"));
 }
 
 TEST(DrawBoxes, RefusesItsFileBeforeTheAnswer) {

@@ -205,6 +205,17 @@ TEST(RunList, AnswersEveryLineAndReportsTheBadOnes) {
   EXPECT_EQ(lines[5]["ids"], lines[0]["ids"]);
 }
 
+TEST(RunList, ALineNestedWithoutEndIsThatLinesErrorAlone) {
+  const std::string deep = std::string(100'000, '[') + std::string(100'000, ']');
+  const Outcome o = RunCommand({"run", "-m", TinyModel(), "-n", "1", "--input", "-"},
+                               "{\"id\": " + deep + ", \"prompt\": \"x\"}\n{\"prompt\": \"x\"}\n");
+  EXPECT_EQ(o.exit_code, 1) << o;
+  const std::vector<nlohmann::json> lines = OutJsonLines(o);
+  ASSERT_EQ(lines.size(), 2u) << o;
+  EXPECT_EQ(lines[0]["error"], "line 1: JSON nested deeper than 64 levels");
+  EXPECT_TRUE(lines[1].contains("text"));
+}
+
 TEST(RunList, TheDemoModelAnswersABatchOfPicturesAndBoxes) {
   const TempDir folder;
   const std::string one = QWEN3VL_SOURCE_DIR "/models/demo/pictures/one.png",

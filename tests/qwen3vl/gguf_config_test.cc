@@ -43,10 +43,10 @@ GgufWriter Without(const std::string& name) { return GgufWriter().Skip(name); }
 TEST_F(GgufConfigTest, SmallestModelLoads) {
   const ModelFiles m = Load(TinyText(), TinyVision());
   EXPECT_TRUE(m.warnings.empty()) << m.warnings[0];
-  EXPECT_EQ(m.config.text.vocab_size, 3u);
+  EXPECT_EQ(m.config.text.vocab_size, 9u);
   EXPECT_EQ(m.config.name, "text");
   EXPECT_EQ(m.config.sampling.stop_ids, (std::vector<int32_t>{2}));
-  EXPECT_EQ(m.config.ids.image_pad, -1);
+  EXPECT_EQ(m.config.ids.image_pad, 4);
   EXPECT_EQ(m.config.vision->n_positions, 4u);
   EXPECT_EQ(m.config.vision->temporal_patch_size, 2u);
 }
@@ -167,14 +167,17 @@ TEST_F(GgufConfigTest, WrongValuesAreNamed) {
       "has 2 numbers, want three",
       TinyText(Without("qwen3vl.rope.dimension_sections")).Ints("qwen3vl.rope.dimension_sections", {1, 1}));
   ExpectCorrupt("value_length\" is 5, want 4", TinyText().U32("qwen3vl.attention.value_length", 5));
-  ExpectCorrupt("tokenizer.ggml.eos_token_id is 3, want an id below 3",
-                TinyText().U32("tokenizer.ggml.eos_token_id", 3));
-  ExpectCorrupt("token_type has 1 entries, want 3",
+  ExpectCorrupt("tokenizer.ggml.eos_token_id is 9, want an id below 9",
+                TinyText().U32("tokenizer.ggml.eos_token_id", 9));
+  ExpectCorrupt("token_type has 1 entries, want 9",
                 TinyText(Without("tokenizer.ggml.token_type")).Ints("tokenizer.ggml.token_type", {1}));
-  ExpectCorrupt("tokens has 4 entries, want at most 3",
-                TinyText(GgufWriter().Skip("tokenizer.ggml.tokens").Skip("tokenizer.ggml.token_type"))
-                    .Strings("tokenizer.ggml.tokens", {"a", "b", "c", "d"})
-                    .Ints("tokenizer.ggml.token_type", {1, 1, 1, 1}));
+  const auto with_tokens = [](const std::vector<std::string>& tokens) {
+    return TinyText(GgufWriter().Skip("tokenizer.ggml.tokens").Skip("tokenizer.ggml.token_type"))
+        .Strings("tokenizer.ggml.tokens", tokens)
+        .Ints("tokenizer.ggml.token_type", std::vector<int32_t>(tokens.size(), 1));
+  };
+  ExpectCorrupt("tokens has 10 entries, want at most 9", with_tokens(std::vector<std::string>(10, "x")));
+  ExpectCorrupt("tokenizer.ggml.tokens has no <|image_pad|>, which", with_tokens({"a", "b"}));
   ExpectCorrupt("\"blk.0.attn_q.weight\" has shape [8, 9], want [8, 8]",
                 TinyText(Without("blk.0.attn_q.weight"))
                     .Tensor("blk.0.attn_q.weight", {9, 8}, 0, test::CountingFloats(72)));

@@ -212,6 +212,18 @@ TEST(GgufModel, VisionFileMayBeNamed) {
   EXPECT_TRUE(m.warnings.empty()) << m.warnings[0];
 }
 
+TEST(GgufModel, AMissingVisionTensorIsBlamedOnTheVisionFile) {
+  std::string bytes = test::ReadFile(DataPath("gguf/models/mmproj-tiny-moe-f16.gguf"));
+  const std::string name = "v.post_ln.weight";
+  const size_t at = bytes.find(name);
+  ASSERT_NE(at, std::string::npos);
+  bytes[at + name.size() - 1] = 'x';
+  const test::TempDir folder;
+  const std::string mmproj = folder.Write("cut-mmproj.gguf", bytes);
+  EXPECT_ERROR(ErrorCode::kNotFound, mmproj + ": tensor \"v.post_ln.weight\" is missing",
+               LoadModelFiles(DataPath("gguf/models/tiny-moe-bf16.gguf"), {.mmproj = mmproj}));
+}
+
 TEST(GgufModel, VisionFileOfAnotherModelIsRefused) {
   EXPECT_ERROR(ErrorCode::kCorruptFile, "do both belong to the same model?",
                LoadModelFiles(DataPath("gguf/models/tiny-b-bf16.gguf"),

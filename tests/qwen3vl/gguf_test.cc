@@ -81,9 +81,10 @@ TEST_F(GgufTest, WrongTypesAreNamed) {
                               .File());
   EXPECT_ERROR(ErrorCode::kCorruptFile, "key \"none\" is missing", f.Size("none"));
   EXPECT_ERROR(ErrorCode::kCorruptFile, "key \"s\" is string, want a whole number", f.Size("s"));
-  EXPECT_ERROR(ErrorCode::kCorruptFile, "key \"minus\" is i32 -5", f.Size("minus"));
+  EXPECT_ERROR(ErrorCode::kCorruptFile, "key \"minus\" is i32 -5, want", f.Size("minus"));
   EXPECT_ERROR(ErrorCode::kCorruptFile, "key \"half\" is f32 0.5", f.Size("half"));
-  EXPECT_ERROR(ErrorCode::kCorruptFile, "key \"nan\" is f32, want a number", f.Number("nan"));
+  EXPECT_ERROR(ErrorCode::kCorruptFile, "key \"nan\" is f32 that is not finite, want a number",
+               f.Number("nan"));
   EXPECT_ERROR(ErrorCode::kCorruptFile, "key \"list\" is an array of string, want a string",
                f.String("list"));
   EXPECT_ERROR(ErrorCode::kCorruptFile, "want an array of whole numbers", f.Ints("list"));

@@ -207,6 +207,31 @@ TEST_F(HfConfigTest, OtherArchitecturesAreRefused) {
                   [](json& c) { c["vision_config"]["in_channels"] = 1; });
 }
 
+TEST_F(HfConfigTest, TokensThatMarkPicturesMustDiffer) {
+  const auto corrupt = ErrorCode::kCorruptFile;
+  ExpectBadConfig(corrupt, "video_token_id is ", [](json& c) { c["video_token_id"] = c["image_token_id"]; });
+  ExpectBadConfig(corrupt, "want another id than image_token_id",
+                  [](json& c) { c["vision_end_token_id"] = c["image_token_id"]; });
+}
+
+TEST_F(HfConfigTest, NumbersTooLargeForAnyMachineAreRefused) {
+  const auto corrupt = ErrorCode::kCorruptFile;
+  ExpectBadConfig(corrupt, "num_hidden_layers is 4000, want 1 to 1024",
+                  [](json& c) { c["text_config"]["num_hidden_layers"] = 4000; });
+  ExpectBadConfig(corrupt, "num_attention_heads * head_dim is 16777216, want 1 to 1048576", [](json& c) {
+    json& t = c["text_config"];
+    t["num_attention_heads"] = t["num_key_value_heads"] = t["head_dim"] = 4096;
+  });
+}
+
+TEST_F(HfConfigTest, ImpossibleBoundsAreBlamedOnTheirOwnFile) {
+  Change("preprocessor_config.json", [](json& c) { c["image_std"] = {0, 1, 1}; });
+  EXPECT_ERROR(ErrorCode::kCorruptFile, "/preprocessor_config.json: image_std is 0", Header());
+  Change("preprocessor_config.json", [](json& c) { c["image_std"] = {1, 1, 1}; });
+  Change("video_preprocessor_config.json", [](json& c) { c["fps"] = 0; });
+  EXPECT_ERROR(ErrorCode::kCorruptFile, "video_preprocessor_config.json: video fps is 0", Header());
+}
+
 TEST_F(HfConfigTest, PreprocessorMustFitTheTower) {
   Change("preprocessor_config.json", [](json& c) { c["patch_size"] = 14; });
   EXPECT_ERROR(ErrorCode::kCorruptFile, "patch_size: found 14, want 16", Header());

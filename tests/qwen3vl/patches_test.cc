@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstring>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -122,16 +121,6 @@ TEST(Patches, StandInMergeBlocksWithGroupsOutermost) {
   EXPECT_EQ(at(0, 2, 1, 0, 0), 1);       // frame 1 in slot 1
   EXPECT_EQ(at(8, 2, 0, 0, 0), 2);       // frame 2 in the next group,
   EXPECT_EQ(at(8, 2, 1, 0, 0), 2);       // and again, because it is the last one
-}
-
-TEST(Patches, OfFetchedFramesEqualThoseOfHeldOnes) {
-  std::vector<RgbImage> frames;
-  for (uint8_t i = 0; i < 5; ++i) frames.push_back(Coordinates(100, 70, static_cast<uint8_t>(50 * i)));
-  const Patches held = PatchesOfVideo(frames, VisionConfig(), PreprocessConfig(), {1});
-  const Patches fetched = PatchesOfVideo(frames.size(), [&](size_t i) { return frames[i]; }, VisionConfig(),
-                                         PreprocessConfig(), {3});
-  ASSERT_EQ(held.values.size(), fetched.values.size());
-  EXPECT_EQ(std::memcmp(held.values.data(), fetched.values.data(), held.values.bytes()), 0);
 }
 
 TEST(Patches, OfASinglePixel) {

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <limits>
@@ -61,6 +62,18 @@ TEST_F(SafetensorsTest, AcceptsWhatTheFormatAllows) {
   EXPECT_FALSE(file.Find("u")->format.has_value());
 }
 
+TEST_F(SafetensorsTest, OpensManyTensorsInTimeThatGrowsWithTheirNumber) {
+  std::string header = "{";
+  constexpr size_t kTensors = 100'000;  // a file with a tensor for each expert has some 20 000
+  for (size_t i = 0; i < kTensors; ++i)
+    header +=
+        (i ? "," : "") + ("\"" + std::to_string(i)) + R"(":{"dtype":"F32","shape":[0],"data_offsets":[0,0]})";
+  const std::string path = Write(FileOf(header + "}", 0));
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(SafetensorsFile::Open(path).tensors().size(), kTensors);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));  // minutes, were it squared
+}
+
 TEST_F(SafetensorsTest, RefusesBrokenFrames) {
   EXPECT_ERROR(ErrorCode::kNotFound, "missing.safetensors",
                SafetensorsFile::Open(dir_.File("missing.safetensors")));
@@ -81,6 +94,7 @@ TEST_F(SafetensorsTest, RefusesBrokenEntries) {
       R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
       1);
   ExpectCorruptHeader("found 3, want an object", R"({"a":3})", 0);
+  ExpectCorruptHeader("tensor \"a\" is null, want an object", R"({"a":null})", 0);
   ExpectCorruptHeader("key \"shape\" is missing", R"({"a":{"dtype":"U8","data_offsets":[0,1]}})", 1);
   ExpectCorruptHeader("want a string", R"({"a":{"dtype":7,"shape":[1],"data_offsets":[0,1]}})", 1);
   ExpectCorruptHeader("want a whole number", R"({"a":{"dtype":"U8","shape":[-1],"data_offsets":[0,1]}})", 1);

@@ -76,16 +76,33 @@ const BadCase kBadCases[] = {
      "model/merges/1: want two pieces"},
     {"MergeUnknown", TokenizerJson(R"("vocab":{"a":0},"merges":["a a"])"), ErrorCode::kCorruptFile,
      "merge 0 needs \"aa\", which is not in the vocabulary"},
+    {"MergeUnknownAndLong",
+     TokenizerJson(R"("vocab":{"a":0},"merges":["a )" + std::string(12000, 'x') + "\"]"),
+     ErrorCode::kCorruptFile, "xxx...\", which is not in the vocabulary"},
+    {"MergeUnknownAndOfTwoLines", TokenizerJson(R"("vocab":{"a":0},"merges":["a b\nc"])"),
+     ErrorCode::kCorruptFile, "needs \"b?c\""},
+    {"IdTwiceOfLongTokens", TokenizerJson(R"("vocab":{"a":0,")" + std::string(12000, 'x') + R"(":0})"),
+     ErrorCode::kCorruptFile, "xxx...\""},
+    {"IdIsLongString",
+     TokenizerJson(R"("vocab":{")" + std::string(12000, 'x') + R"(":")" + std::string(12000, 'y') + R"("})"),
+     ErrorCode::kCorruptFile, "..., want an integer id"},
+    {"PathWithoutEnd", TokenizerJson(kGoodModel, R"(,")" + std::string(2000, 'x') + R"(":{"a":[0,0]})"),
+     ErrorCode::kCorruptFile, "a path of 2000 bytes, want less"},
     {"OtherModel", TokenizerJson(R"("type":"Unigram",)" + kGoodModel), ErrorCode::kUnsupported,
      "model/type is \"Unigram\", want \"BPE\""},
     {"OtherNormalizer", TokenizerJson(kGoodModel, R"(,"normalizer":{"type":"NFKC"})"),
      ErrorCode::kUnsupported, "normalizer/type is \"NFKC\", want \"NFC\""},
+    {"NoNormalizer", TokenizerJson(kGoodModel, R"(,"normalizer":null)"), ErrorCode::kUnsupported,
+     "normalizer is null, want an object"},
     {"OtherSplit",
      TokenizerJson(kGoodModel, R"(,"pre_tokenizer":{"pretokenizers":[{"pattern":{"Regex":"\\w+"}}]})"),
      ErrorCode::kUnsupported, "pattern/Regex"},
     {"Dropout", TokenizerJson(R"("dropout":0.1,)" + kGoodModel), ErrorCode::kUnsupported, "model/dropout"},
     {"AddedWithoutContent", TokenizerJson(kGoodModel, R"(,"added_tokens":[{"id":3}])"),
      ErrorCode::kCorruptFile, "added_tokens/0/content: missing"},
+    {"AddedWithoutId",
+     TokenizerJson(kGoodModel, R"(,"added_tokens":[{"id":3,"content":"x"},{"content":"y"}])"),
+     ErrorCode::kCorruptFile, "added_tokens/1/id: missing, want an integer"},
     {"AddedEmpty", TokenizerJson(kGoodModel, R"(,"added_tokens":[{"id":3,"content":""}])"),
      ErrorCode::kCorruptFile, "a text of 0 bytes"},
     {"AddedIdHuge", TokenizerJson(kGoodModel, R"(,"added_tokens":[{"id":4000000000,"content":"x"}])"),
@@ -96,18 +113,14 @@ const BadCase kBadCases[] = {
      ErrorCode::kUnsupported, "added_tokens/0/lstrip: true, want false"},
     {"VocabFileIsArray", VocabFiles("[1,2]"), ErrorCode::kCorruptFile, "vocab.json: no tokens"},
     {"MergesMissing", {{"vocab.json", kGoodVocab}}, ErrorCode::kNotFound, "merges.txt"},
-    {"ConfigMissing",
-     {{"vocab.json", kGoodVocab}, {"merges.txt", "a b\n"}},
-     ErrorCode::kNotFound,
-     "tokenizer_config.json"},
     {"MergesLine", VocabFiles(kGoodVocab, "#version: 0.2\na b\na  b\n"), ErrorCode::kCorruptFile,
      "merges.txt: line 3: want two pieces"},
     {"ConfigNotJson", VocabFiles(kGoodVocab, "a b\n", "{"), ErrorCode::kCorruptFile,
-     "tokenizer_config.json: not a JSON object"},
+     "tokenizer_config.json: not valid JSON at byte"},
     {"DecoderIsArray", VocabFiles(kGoodVocab, "a b\n", R"({"added_tokens_decoder":[]})"),
      ErrorCode::kCorruptFile, "added_tokens_decoder: want an object"},
     {"DecoderKey", VocabFiles(kGoodVocab, "a b\n", Decoder("x1", R"("content":"x")")),
-     ErrorCode::kCorruptFile, "added_tokens_decoder/x1: want a decimal id"},
+     ErrorCode::kCorruptFile, "added_tokens_decoder, key \"x1\": want a decimal id"},
     {"DecoderId", VocabFiles(kGoodVocab, "a b\n", Decoder("-3", R"("content":"x")")), ErrorCode::kCorruptFile,
      "id -3"},
 };
@@ -140,7 +153,9 @@ TEST_P(BadTokenizerFiles, AreRefused) {
 }
 
 TEST(TokenizerFiles, GoodCounterpartsLoad) {
-  for (const Files& files : {VocabFiles(kGoodVocab, "a b\r\n\n"), TokenizerJson(kGoodModel)}) {
+  const Files without_config{{"vocab.json", kGoodVocab}, {"merges.txt", "a b\n"}};
+  for (const Files& files :
+       {VocabFiles(kGoodVocab, "a b\r\n\n"), TokenizerJson(kGoodModel), without_config}) {
     const test::TempDir folder;
     for (const auto& [name, content] : files) folder.Write(name, content);
     EXPECT_EQ(Tokenizer::Load(Folder(folder)).Encode("abba"), (std::vector<int32_t>{2, 1, 0}));
@@ -163,13 +178,14 @@ TEST(TokenizerFiles, ConfigAddsTokensThatTokenizerJsonLacks) {
 TEST(TokenizerFiles, RefusesContradictoryGgufMetadata) {
   TokenizerSource source;
   ExpectRefused(source, ErrorCode::kNotFound, "no tokenizer");
+  source.file = "m.gguf";
   source.tokens = {"a", "b", "ab"};
-  ExpectRefused(source, ErrorCode::kCorruptFile, "tokenizer.ggml.token_type: 0 entries, want 3");
+  ExpectRefused(source, ErrorCode::kCorruptFile, "m.gguf: tokenizer.ggml.token_type: 0 entries, want 3");
   source.token_types = {1, 1, 1};
   source.merges = {"a b", "ab"};
-  ExpectRefused(source, ErrorCode::kCorruptFile, "tokenizer.ggml.merges[1]");
+  ExpectRefused(source, ErrorCode::kCorruptFile, "m.gguf: tokenizer.ggml.merges[1]");
   source.merges = {"a b", "b c"};
-  ExpectRefused(source, ErrorCode::kCorruptFile, "merge 1 needs \"c\"");
+  ExpectRefused(source, ErrorCode::kCorruptFile, "m.gguf: tokenizer.ggml: merge 1 needs \"c\"");
   source.merges = {"a b"};
   source.token_types = {1, 1, 3};
   ExpectRefused(source, ErrorCode::kCorruptFile, "merge 0 needs \"ab\"");

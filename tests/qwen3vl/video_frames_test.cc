@@ -20,14 +20,13 @@ TEST(SampleFrames, MatchesEveryRecordedClip) {
   const json all = test::ReadJson("modules/prompt_expand.json")["sample_frames"];
   for (const json& c : all["cases"]) {
     const json& asked = c["requested"];
-    PreprocessConfig config;
-    config.video_fps = asked.value("fps", all["default_fps"].get<double>());
-    config.video_min_frames = all["min_frames"];
-    config.video_max_frames = all["max_frames"];
+    const ClipSampling sampling{.fps = asked.value("fps", all["default_fps"].get<double>()),
+                                .min_frames = all["min_frames"],
+                                .max_frames = all["max_frames"]};
     const size_t total = c["total_num_frames"];
     const std::vector<size_t> found = asked.contains("num_frames")
                                           ? EvenFrames(total, asked["num_frames"])
-                                          : SampleFrames(total, c["video_fps"], config);
+                                          : SampleFrames(total, c["video_fps"], sampling);
     ASSERT_EQ(found.size(), c["n"].get<size_t>()) << c;
     if (!c["indices"].is_null()) {
       EXPECT_EQ(found, c["indices"].get<std::vector<size_t>>()) << c;
@@ -58,8 +57,9 @@ TEST(GroupSeconds, MatchesEveryRecordedClip) {
   const json all = test::ReadJson("modules/prompt_expand.json")["timestamps"];
   ASSERT_FALSE(all.empty());
   for (const json& c : all) {
-    const auto indices = c["frames_indices"].get<std::vector<size_t>>();
-    EXPECT_EQ(GroupSeconds(indices, c["fps"], 2), c["timestamps"].get<std::vector<double>>()) << c;
+    auto seconds = c["frames_indices"].get<std::vector<double>>();
+    for (double& s : seconds) s /= c["fps"].get<double>();
+    EXPECT_EQ(GroupSeconds(seconds, 2), c["timestamps"].get<std::vector<double>>()) << c;
   }
 }
 

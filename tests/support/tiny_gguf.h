@@ -22,7 +22,7 @@ inline std::string CountingFloats(size_t count, float first = 0) {
   return bytes;
 }
 
-// 2 query heads and 1 key/value head of 4, feed-forward 4, 3 tokens, tied.
+// 2 query heads and 1 key/value head of 4, feed-forward 4, 9 tokens, tied.
 inline GgufWriter TinyText(GgufWriter w = GgufWriter()) {
   const auto tensor = [&](const std::string& name, const std::vector<uint64_t>& ne) {
     size_t count = 1;
@@ -35,9 +35,11 @@ inline GgufWriter TinyText(GgufWriter w = GgufWriter()) {
   w.U32("qwen3vl.attention.key_length", 4).F32("qwen3vl.attention.layer_norm_rms_epsilon", 1e-6f);
   w.F32("qwen3vl.rope.freq_base", 5e6f).Ints("qwen3vl.rope.dimension_sections", {1, 1, 0, 0});
   w.Str("tokenizer.ggml.model", "gpt2").Str("tokenizer.ggml.pre", "qwen2");
-  w.Strings("tokenizer.ggml.tokens", {"a", "b", "<|im_end|>"}).Ints("tokenizer.ggml.token_type", {1, 1, 3});
+  w.Strings("tokenizer.ggml.tokens", {"a", "b", "<|im_end|>", "<|im_start|>", "<|image_pad|>",
+                                      "<|video_pad|>", "<|vision_start|>", "<|vision_end|>", "c"});
+  w.Ints("tokenizer.ggml.token_type", {1, 1, 3, 3, 3, 3, 3, 3, 1});
   w.Strings("tokenizer.ggml.merges", {"a b"});
-  tensor("token_embd.weight", {8, 3});
+  tensor("token_embd.weight", {8, 9});
   tensor("output_norm.weight", {8});
   tensor("blk.0.attn_norm.weight", {8});
   tensor("blk.0.ffn_norm.weight", {8});

@@ -261,6 +261,7 @@ ExitCode Chat(ChatState& state, Console& console) {
   Engine engine = StartEngine(state.common, {}, console);
   if (!engine.model.info().has_tokenizer)
     throw Failure(kBadFile, state.common.model + ": the model came without a tokenizer, so it cannot chat");
+  state.media.sampling = engine.model.info().clip_sampling;
   SetInterruptDeadline(false);
   console.Note("ready: /help lists the commands, Ctrl-D leaves");
   Conversation conversation(state, engine, console);

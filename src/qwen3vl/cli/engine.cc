@@ -47,15 +47,20 @@ ModelInfo LookAtFiles(const CommonOptions& options, const std::vector<Medium>& m
 void CheckMemory(const CommonOptions& options, const ModelInfo& info, const std::vector<Medium>& media,
                  Console& console) {
   constexpr size_t kUsualSide = 1024;  // of pictures that come later
+  const size_t held = DecodedBytes(media);
   const size_t side = media.empty() && options.pictures_to_fit ? kUsualSide : LargestSide(media);
   const auto estimate = [&](const SessionOptions& session) {
-    return InspectModel(
-               options.model,
-               {.mmproj = options.mmproj, .session = session, .image_width = side, .image_height = side})
-        .memory;
+    MemoryNeed need =
+        InspectModel(
+            options.model,
+            {.mmproj = options.mmproj, .session = session, .image_width = side, .image_height = side})
+            .memory;
+    need.image_stage += held - std::min(held, 3 * side * side);  // that much of them is counted already
+    return need;
   };
   const MemoryNeed need = TakingOptions([&] { return estimate(options.session); });
-  const size_t available = ProbeMachine().memory_available_bytes;
+  const size_t free_bytes = ProbeMachine().memory_available_bytes;
+  const size_t available = free_bytes ? free_bytes + held : 0;  // before the pictures were decoded
   console.Note("model: " + DescribeModel(info));
   console.Note("memory: " + DescribeNeed(need) + ", " + FormatBytes(available) + " free" +
                DescribeGpuNeed(need, options.session));

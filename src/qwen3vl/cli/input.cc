@@ -14,6 +14,7 @@
 #include "qwen3vl/cli/failure.h"
 #include "qwen3vl/cli/interrupt.h"
 #include "qwen3vl/cli/text_format.h"
+#include "qwen3vl/json_view.h"
 
 namespace qwen3vl::cli {
 namespace {
@@ -25,7 +26,8 @@ namespace {
 int32_t ToId(const Json& value, const std::string& where) {
   if (!value.is_number_integer() || value < std::numeric_limits<int32_t>::min() ||
       value > std::numeric_limits<int32_t>::max())
-    RefuseFile(where, value.dump().substr(0, 40) + ", want token ids: whole numbers");
+    RefuseFile(where, (value.is_structured() ? value.type_name() : value.dump().substr(0, 40)) +
+                          ", want token ids: whole numbers");
   return value.get<int32_t>();
 }
 
@@ -58,11 +60,11 @@ std::string TextArgument(const std::string& text) {
 
 Json ParseJson(const std::string& text, const std::string& where) {
   try {
-    return Json::parse(text);
-  } catch (const Json::exception& e) {
-    const std::string what = e.what();  // "[json.exception.parse_error.101] parse error at line 1, ..."
-    RefuseFile(where, "not JSON: " + OneLine(what.substr(what.find(']') + (what[0] == '[' ? 2 : 0))));
+    CheckJson(text, where);
+  } catch (const Error& e) {
+    throw Failure(kBadFile, e.what());
   }
+  return Json::parse(text);
 }
 
 std::vector<int32_t> ParseIds(const std::string& text, const std::string& where) {

@@ -16,7 +16,7 @@ std::string ReadText(const std::string& path);
 // "-" stands for stdin, of which one line end at the end is dropped; anything else is the text itself.
 std::string TextArgument(const std::string& text);
 
-// Throws Failure(kBadFile) naming `where` and the place in the text.
+// Throws Failure(kBadFile) naming `where` and the place in the text; also for what CheckJson refuses.
 Json ParseJson(const std::string& text, const std::string& where);
 // Token ids from [1, 2, 3] (also {"ids": [...]}), or from numbers with spaces or commas between them.
 std::vector<int32_t> ParseIds(const std::string& text, const std::string& where);

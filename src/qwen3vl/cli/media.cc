@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cmath>
 #include <filesystem>
 #include <memory>
@@ -18,15 +19,20 @@ namespace fs = std::filesystem;
 
 void RefuseVideoFile(const std::string& path) {
   constexpr std::array<const char*, 6> kExtensions{".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v"};
-  const std::string extension = fs::path(path).extension().string();
+  std::string extension = fs::path(path).extension().string();
+  for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   if (std::find(kExtensions.begin(), kExtensions.end(), extension) == kExtensions.end()) return;
   throw Failure(kBadFile,
                 path + ": video files are not read, want a folder of frames; make one with: ffmpeg -i " +
-                    path + " -r 2 frames/%04d.png");
+                    path +
+                    " -r 2 frames/%04d.png (the folder must be there), and give: --video frames --fps 2");
 }
 
 Clip LoadFrames(const std::string& value, const MediaOptions& options) {
-  ClipOptions clip{.picture = options.picture, .fps = options.fps, .sample = !options.whole_folders};
+  ClipOptions clip{.picture = options.picture,
+                   .fps = options.fps,
+                   .sample = !options.whole_folders,
+                   .sampling = options.sampling};
   const std::vector<std::string> files = FrameFiles(value);
   if (files.empty()) return LoadClip(value, clip);
   RefuseVideoFile(files.front());
@@ -58,6 +64,13 @@ Medium LoadMedium(const MediaArgument& argument, const MediaOptions& options) {
   });
 }
 
+ClipSampling SamplingFor(const std::vector<MediaArgument>& arguments, const CommonOptions& options) {
+  if (std::ranges::none_of(arguments, &MediaArgument::clip)) return {};
+  return ReadingFiles([&] {
+    return InspectModel(options.model, {.mmproj = options.mmproj, .session = {}}).info.clip_sampling;
+  });
+}
+
 std::vector<Medium> LoadMedia(const std::vector<MediaArgument>& arguments, const MediaOptions& options) {
   std::vector<Medium> media;
   for (const MediaArgument& a : arguments) media.push_back(LoadMedium(a, options));
@@ -76,6 +89,16 @@ size_t LargestSide(const std::vector<Medium>& media) {
                                       static_cast<double>((m.part.clip->frames.size() + 1) / 2));
   }
   return static_cast<size_t>(std::ceil(std::sqrt(largest)));
+}
+
+size_t DecodedBytes(const std::vector<Medium>& media) {
+  size_t bytes = 0;
+  for (const Medium& m : media) {
+    if (m.part.picture) bytes += m.part.picture->pixels.size();
+    if (!m.part.clip) continue;
+    for (const Picture& frame : m.part.clip->frames) bytes += frame.pixels.size();
+  }
+  return bytes;
 }
 
 Message UserTurn(const std::vector<Medium>& media, const std::string& text) {

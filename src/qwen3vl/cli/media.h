@@ -19,12 +19,18 @@ struct Medium {
 Medium LoadMedium(const MediaArgument& argument, const MediaOptions& options);
 std::vector<Medium> LoadMedia(const std::vector<MediaArgument>& arguments, const MediaOptions& options);
 
+// How the clips among `arguments` are sampled: as the files of the model say, which is not loaded yet.
+ClipSampling SamplingFor(const std::vector<MediaArgument>& arguments, const CommonOptions& options);
+
 // The frame files that "F1,F2" or one file names; empty when `value` is a folder.
 std::vector<std::string> FrameFiles(const std::string& value);
 
 // Side of a square with as many pixels as the largest of `media` (clips: of all frame pairs together), 0
 // without any: what the memory estimate takes.
 size_t LargestSide(const std::vector<Medium>& media);
+
+// Memory that `media` hold until the answer is there.
+size_t DecodedBytes(const std::vector<Medium>& media);
 
 // A user turn: the media in order, then the text.
 Message UserTurn(const std::vector<Medium>& media, const std::string& text);

@@ -21,7 +21,8 @@ struct MediaArgument {
 struct MediaOptions {
   PictureOptions picture;
   double fps = 0;              // of frame files; 0: unknown
-  bool whole_folders = false;  // take every frame of a folder instead of the model's rate
+  bool whole_folders = false;  // take every frame of a folder instead of those of `sampling`
+  ClipSampling sampling;       // the model's
 
   // What --image and --video named, in the order of the command line. After parsing.
   std::vector<MediaArgument> Items() const;

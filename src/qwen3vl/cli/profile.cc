@@ -141,7 +141,7 @@ void Print(const Report& r, const Reply& reply, const Engine& engine, bool json,
 
 ExitCode Profile(ProfileState& state, Console& console) {
   console.verbose = state.common.verbose;
-  const PromptInput prompt(state.prompt, "Describe what you see, or say hello.");
+  const PromptInput prompt(state.prompt, state.common, "Describe what you see, or say hello.");
   state.common.session.profile = true;
   Engine engine = StartEngine(state.common, prompt.media(), console);
   const CancelOnInterrupt guard(engine.session);

@@ -28,7 +28,8 @@ void AddPromptOptions(CLI::App& app, PromptOptions& o) {
   AddMediaOptions(app, o.media);
 }
 
-PromptInput::PromptInput(const PromptOptions& options, const std::string& default_text)
+PromptInput::PromptInput(const PromptOptions& options, const CommonOptions& common,
+                         const std::string& default_text)
     : default_text_(default_text) {
   if (options.text && options.ids_path) throw CLI::ValidationError("-p and --ids exclude each other");
   if (options.text) text_ = TextArgument(*options.text);
@@ -39,7 +40,9 @@ PromptInput::PromptInput(const PromptOptions& options, const std::string& defaul
   }
   MediaOptions media = options.media;
   media.whole_folders |= ids_.has_value();  // the ids say how many frames there are
-  media_ = LoadMedia(media.Items(), media);
+  const std::vector<MediaArgument> named = media.Items();
+  media.sampling = SamplingFor(named, common);
+  media_ = LoadMedia(named, media);
 }
 
 void PromptInput::CheckIds(size_t vocab_size) const {

@@ -24,7 +24,7 @@ void AddPromptOptions(CLI::App& app, PromptOptions& options);
 class PromptInput {
  public:
   // Reads ids and media. Throws Failure.
-  PromptInput(const PromptOptions& options, const std::string& default_text);
+  PromptInput(const PromptOptions& options, const CommonOptions& common, const std::string& default_text);
 
   const std::vector<Medium>& media() const { return media_; }
   Reply Run(Engine& engine, const GenerateOptions& options) const;

@@ -54,7 +54,9 @@ Json ResultJson(const Reply& reply, const Engine& engine, const RunState& state,
 
 ExitCode RunOnce(RunState& state, Console& console) {
   const std::string prompt = TextArgument(*state.prompt);
-  const std::vector<Medium> media = LoadMedia(state.media.Items(), state.media);
+  const std::vector<MediaArgument> named = state.media.Items();
+  state.media.sampling = SamplingFor(named, state.common);
+  const std::vector<Medium> media = LoadMedia(named, state.media);
   if (state.boxes_path && (media.size() != 1 || !media.front().part.picture))
     throw CLI::ValidationError("--draw-boxes draws onto one picture: want exactly one --image");
   if (state.boxes_path) CheckBoxesPath(*state.boxes_path, media.front().name);

@@ -117,6 +117,7 @@ ExitCode RunList(RunState& state, Console& console) {
   ListLines lines(*state.list_path);
   state.common.pictures_to_fit = 2;  // of a line; how many they have is not known yet
   Engine engine = StartEngine(state.common, {}, console);
+  state.media.sampling = engine.model.info().clip_sampling;
   const CancelOnInterrupt guard(engine.session);
   GenerateOptions options = state.generate;
   options.sampling = state.sampling.Over(engine.model.default_sampling());

@@ -108,7 +108,7 @@ ExitCode Trace(TraceState& state, Console& console) {
   if (state.out.empty()) throw CLI::RequiredError("--out FILE");
   if (!state.prompt.text && !state.prompt.ids_path)
     throw CLI::ValidationError("no prompt: want -p TEXT or --ids FILE");
-  const PromptInput prompt(state.prompt, "");
+  const PromptInput prompt(state.prompt, state.common, "");
 
   SafetensorsWriter file(state.out);
   Selection selection(state.only);

@@ -83,7 +83,7 @@ Verdict Judge(const std::vector<LayerDeviation>& layers, double tolerance, const
 
 ExitCode Verify(VerifyState& state, Console& console) {
   console.verbose = state.common.verbose;
-  const PromptInput prompt(state.prompt, kDefaultText);
+  const PromptInput prompt(state.prompt, state.common, kDefaultText);
   SessionOptions& session = state.common.session;
   session.verify = true;
   // Left to itself, attention may choose standard for short prompts.
