@@ -16,6 +16,7 @@ constexpr long kDeadlineNs = 150'000'000;
 
 std::atomic<bool> g_interrupted{false};
 std::atomic<bool> g_deadline{true};
+std::atomic<bool> g_continued{false};  // after a stop
 std::atomic<Session*> g_session{nullptr};
 timer_t g_timer;
 bool g_has_timer = false;
@@ -76,10 +77,16 @@ bool WaitForInput() {
   sigaddset(&held, SIGCONT);
   pthread_sigmask(SIG_BLOCK, &held, &before);
   pollfd input{STDIN_FILENO, POLLIN, 0};
-  const bool ready = !Interrupted() && ppoll(&input, 1, nullptr, &before) > 0;
+  const bool ready = !Interrupted() && !g_continued.load() && ppoll(&input, 1, nullptr, &before) > 0;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return ready;
 }
+
+void CatchContinue() {
+  Handle(SIGCONT, [](int) { g_continued.store(true); });
+}
+
+bool TakeContinued() { return g_continued.exchange(false); }
 
 void SetInterruptDeadline(bool on) {
   g_deadline = on;

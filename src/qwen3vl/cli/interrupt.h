@@ -17,8 +17,12 @@ bool Interrupted();
 const std::atomic<bool>& InterruptFlag();
 void ForgetInterrupt();
 
-// Rests until stdin has something to read, or has ended. False when a signal came first, or Ctrl-C before.
+// Rests until stdin has something to read, or has ended. False when a signal came first, or Ctrl-C or a stop
+// before.
 bool WaitForInput();
+// From now on the end of a stop (Ctrl-Z, fg) is noticed: once for each.
+void CatchContinue();
+bool TakeContinued();
 
 // With the deadline on (the default), the process ends with exit code 130 when it still runs 150 ms after
 // SIGINT. Off: while files are put in their place, and in a chat, where SIGINT stops the answer only.

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <clocale>
-#include <csignal>
 #include <cstdlib>
 #include <cwchar>
 #include <string_view>
@@ -17,18 +16,13 @@ namespace {
 
 constexpr int kHistoryLines = 1000;
 
-volatile std::sig_atomic_t g_continued = 0;
-
-void OnContinue(int) { g_continued = 1; }
-
 // A character of stdin. 0 at the end, -1 on Ctrl-C: libedit's own reader would go on waiting.
 int ReadCharacter(EditLine* editor, wchar_t* to) {
   std::mbstate_t state{};
   for (;;) {
     const bool ready = WaitForInput();
     if (Interrupted()) return -1;
-    if (g_continued) {  // the shell has changed the terminal meanwhile, which libedit does not know
-      g_continued = 0;
+    if (TakeContinued()) {  // the shell has changed the terminal meanwhile, which libedit does not know
       el_set(editor, EL_PREP_TERM, 0);
       el_set(editor, EL_PREP_TERM, 1);
       el_set(editor, EL_REFRESH);
@@ -59,10 +53,7 @@ bool TerminalLine::Usable() {
 TerminalLine::TerminalLine() : editor_(std::make_unique<Editor>()) {
   // What the bytes of a character are, and how wide it is.
   if (!std::setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1) std::setlocale(LC_CTYPE, "C.UTF-8");
-  struct sigaction action {};
-  action.sa_handler = OnContinue;
-  sigemptyset(&action.sa_mask);
-  sigaction(SIGCONT, &action, nullptr);  // without SA_RESTART: waiting must end
+  CatchContinue();
 
   editor_->line = el_init("qwen3vl", stdin, stderr, stderr);
   editor_->history = history_init();
