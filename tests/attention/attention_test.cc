@@ -140,11 +140,11 @@ TEST(TallBlocks, EveryRemainderMatchesFloat64) {
 }
 
 // Other threads split q rows and keys elsewhere, which may change the order of sums and nothing else.
-void ExpectThreadsLeaveHardlyATrace(const Inputs& in, Way way) {
+void ExpectThreadsLeaveHardlyATrace(const Inputs& in, Way way, std::initializer_list<size_t> counts) {
   Workspace workspace;
   way.threads = 1;
   const Result one = RunWay(in, way, workspace);
-  for (size_t threads : {2, 3, 6, 7, 64}) {
+  for (const size_t threads : counts) {
     way.threads = threads;
     const Result a = RunWay(in, way, workspace), b = RunWay(in, way, workspace);
     EXPECT_EQ(a.out, b.out) << threads << " threads, twice";
@@ -154,7 +154,7 @@ void ExpectThreadsLeaveHardlyATrace(const Inputs& in, Way way) {
 
 TEST_P(AttentionCaseTest, ThreadsLeaveHardlyATraceAndRunsNone) {
   const AttentionTensors t(GetParam());
-  OnEveryIsa([&] { ExpectThreadsLeaveHardlyATrace(t.inputs(), {}); });
+  OnEveryIsa([&] { ExpectThreadsLeaveHardlyATrace(t.inputs(), {}, {2, 3, 5, 64}); });
 }
 
 // A cache with the keys and values of a case.
@@ -187,7 +187,7 @@ TEST(AttentionCache, ThreadsLeaveHardlyATraceInAnyFormat) {
       OnEveryIsa([&] {
         for (const size_t tile : {64, 256}) {
           SCOPED_TRACE(testing::Message() << c.name << ", " << hw::Name(format) << ", tile " << tile);
-          ExpectThreadsLeaveHardlyATrace(in, {.tile = tile, .q_rows = 96});
+          ExpectThreadsLeaveHardlyATrace(in, {.tile = tile, .q_rows = 96}, {2, 3, 6, 7});
         }
       });
     }
