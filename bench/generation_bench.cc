@@ -24,11 +24,13 @@ void Run(benchmark::State& state, const Model& model, bool generate) {
   SessionOptions options;
   options.context = kPrompt + 8;
   const ModelConfig& config = model.impl()->files.config;
-  // Verified once: attention on the path in use against standard attention.
-  const Accuracy accuracy = CheckAttention(
-      model, options, [&](Session& s) { s.Complete(RandomIds(config, 16, 1), {}, {}, Greedy(2)); });
-  if (!(accuracy.rel_norm <= 1e-4)) {
-    state.SkipWithError("attention differs from standard attention");
+  // Verified once. Activations of 8 bits cost a few hundredths; what a wrong kernel gives has nothing in
+  // common.
+  constexpr double kTolerance = 0.1;
+  const Accuracy accuracy = CheckLogits(
+      model, options, [&](Session& s) { s.Complete(RandomIds(config, 16, 1), {}, {}, Greedy(1)); });
+  if (!(accuracy.rel_norm <= kTolerance)) {
+    state.SkipWithError("the logits differ from those of float32");
     return;
   }
   Session session(model, options);
