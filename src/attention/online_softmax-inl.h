@@ -27,13 +27,15 @@ inline constexpr float kHidden = -std::numeric_limits<float>::infinity();
 
 // 2^(x * factor) for x <= 0 and factor > 0: within 1.5e-7 relative down to 2^-126, exactly 0 below 2^-126.5
 // and for -inf; NaN stays NaN. Minimax polynomial of degree 5 on [-0.5, 0.5] (relative error 7.5e-8).
+// Smaller arguments count as 2^-126.75, whose exponent rounds to -127, a field of 0: from -127 itself the
+// next number below would round to -128 and into the sign where an app lets products round down.
 template <class D>
 class Exp2 {
  public:
   using V = hn::Vec<D>;
 
   HWY_INLINE explicit Exp2(D d, float factor = 1.0f)
-      : d_(d), factor_(hn::Set(d, factor)), least_(hn::Set(d, -127.0f / factor)) {}
+      : d_(d), factor_(hn::Set(d, factor)), least_(hn::Set(d, -126.75f / factor)) {}
 
   HWY_INLINE V operator()(V x) const {
     // Adding this leaves round(x) + 127 in the low mantissa bits: the exponent field of 2^round(x).

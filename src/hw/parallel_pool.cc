@@ -3,13 +3,13 @@
 // many helpers are inside; a helper enters by a compare-and-swap on it, so it can't slip into a loop that has
 // closed, and the caller of a closed loop waits until the count is zero. A helper that the system did not run
 // in time finds the door closed and nobody has waited for it.
+#include <pthread.h>
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdint>
 #include <new>
-#include <system_error>
-#include <thread>
 #include <vector>
 
 #include "hw/parallel.h"
@@ -26,6 +26,24 @@ void SpinPause() {
   __builtin_ia32_pause();
 #endif
 }
+
+// While it lives, this thread and those that it makes take no signal but the ones that a thread causes
+// itself: an app that waits for its signals in a place of its own must not lose them to a helper.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t blocked;
+    sigfillset(&blocked);
+    for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) sigdelset(&blocked, own);
+    pthread_sigmask(SIG_SETMASK, &blocked, &before_);
+  }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
+};
 
 class Pool {
  public:
@@ -45,6 +63,7 @@ class Pool {
 
   void ForgetHelpersOfParent();
   void Grow(size_t n_helpers);
+  static void* StartHelper(void* pool);
   void Help(size_t thread);
 
   alignas(64) std::atomic<uint64_t> state_{0};
@@ -53,8 +72,9 @@ class Pool {
   void (*work_)(const void*, size_t) = nullptr;
   const void* context_ = nullptr;
   size_t n_threads_ = 0;
-  std::vector<std::thread> helpers_;
-  pid_t process_ = 0;  // where the helpers live
+  std::vector<pthread_t> helpers_;     // no std::thread: a child made by fork could not let go of it
+  std::atomic<size_t> n_started_ = 0;  // helpers that took their number
+  pid_t process_ = 0;                  // where the helpers live
 };
 
 Pool::~Pool() {
@@ -62,15 +82,16 @@ Pool::~Pool() {
   stop_.store(true, std::memory_order_relaxed);
   state_.fetch_add(kNextGeneration, std::memory_order_release);
   state_.notify_all();
-  for (std::thread& helper : helpers_) helper.join();
+  for (const pthread_t helper : helpers_) pthread_join(helper, nullptr);
 }
 
-// A child made by fork has the pool, but not the threads.
+// A child made by fork has the pool, but not the threads: what their handles name is, or will be, the memory
+// of the child's own threads.
 void Pool::ForgetHelpersOfParent() {
   const pid_t process = getpid();
   if (process == process_) return;
-  for (std::thread& helper : helpers_) helper.detach();
   helpers_.clear();
+  n_started_ = 0;
   process_ = process;
 }
 
@@ -79,13 +100,20 @@ void Pool::Grow(size_t n_helpers) {
   ForgetHelpersOfParent();
   if (helpers_.size() >= n_helpers) return;
   try {
-    while (helpers_.size() < n_helpers) {
-      const size_t thread = helpers_.size() + 1;
-      helpers_.emplace_back([this, thread] { Help(thread); });
-    }
-  } catch (const std::system_error&) {
+    helpers_.reserve(n_helpers);
   } catch (const std::bad_alloc&) {
+    return;
   }
+  const SignalsBlocked blocked;
+  for (pthread_t helper;
+       helpers_.size() < n_helpers && pthread_create(&helper, nullptr, StartHelper, this) == 0;)
+    helpers_.push_back(helper);
+}
+
+void* Pool::StartHelper(void* pool) {
+  Pool& self = *static_cast<Pool*>(pool);
+  self.Help(self.n_started_.fetch_add(1, std::memory_order_relaxed) + 1);
+  return nullptr;
 }
 
 void Pool::Run(size_t n_threads, void (*work)(const void*, size_t), const void* context) {

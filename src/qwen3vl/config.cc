@@ -151,6 +151,7 @@ void CheckConfig(const ModelConfig& config, const std::string& where) {
   for (const int32_t id : config.sampling.stop_ids) check.Id("eos_token_id", id, vocab);
   check.Inside("temperature", config.sampling.temperature, 0, 100);
   check.Inside("top_p", config.sampling.top_p, 0, 1);
+  check.Inside("min_p", config.sampling.min_p, 0, 1);
   check.Inside("repetition_penalty", config.sampling.repetition_penalty, 1e-3, 100);
 }
 

@@ -80,6 +80,7 @@ struct SamplingDefaults {
   float temperature = 0.7f;
   float top_p = 0.8f;
   size_t top_k = 20;
+  float min_p = 0;
   float repetition_penalty = 1.0f;
   std::vector<int32_t> stop_ids;  // eos ids
 };

@@ -72,6 +72,13 @@ Generator::Generator(std::shared_ptr<const Model::Impl> model, const SessionOpti
   gpu_report_ = std::move(gpu.report);
 }
 
+Generator::Call::Call(Generator& generator) : generator_(generator) {
+  if (generator.in_call_.exchange(true))
+    throw Error(ErrorCode::kInvalidArgument,
+                "session: a call while another one runs, want one at a time and none from a callback");
+  generator.runtime_.cancel = false;
+}
+
 void Generator::Reset() {
   cache_.Truncate(0);
   sequence_ = {};
@@ -92,7 +99,6 @@ Reply Generator::Run(Prompt prompt, const GenerateOptions& options) {
                     std::to_string(cache_.shape().capacity) + "; raise it to " +
                     std::to_string(prompt.ids.size()) +
                     " and room for the answer (--ctx), or use smaller pictures (--max-image-tokens)");
-  runtime_.cancel = false;
   Reply reply;
   reply.prompt_tokens = prompt.ids.size();
   // The last token is computed again in any case: its logits are wanted. A trace wants every row of the
@@ -260,14 +266,18 @@ void Generator::Decode(std::span<const float> logits, const GenerateOptions& opt
                   sequence_.ids);
   StreamDecoder decoder;
   StopText stop(options.stop);
+  bool listening = options.on_text != nullptr;
   const auto show = [&](const std::string& text) {
     reply.text += text;
-    if (!text.empty() && options.on_text && !options.on_text(text)) runtime_.cancel = true;
+    if (text.empty() || !listening || options.on_text(text)) return;
+    listening = false;
+    runtime_.cancel = true;
   };
   reply.finish = FinishReason::kLength;
   try {
     while (reply.ids.size() < options.max_tokens) {
       runtime_.CheckCancelled();
+      if (options_.verify && !AreNumbers(logits)) break;  // the deviations, which are wanted, tell it
       const int32_t id = sampler.Next(logits);
       const size_t shape[] = {1, logits.size()};
       if (trace) trace({.name = "greedy_step_logits", .shape = shape, .f32 = logits.data()});

@@ -3,6 +3,7 @@
 // grows token by token.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <span>
 #include <vector>
@@ -20,7 +21,21 @@ class Generator {
  public:
   Generator(std::shared_ptr<const Model::Impl> model, const SessionOptions& options);
 
-  // Brings the cache to hold `prompt` (re-using what it shares with the last one), then generates.
+  // One public call that changes the session: from its first statement on it can be cancelled. Throws
+  // Error(kInvalidArgument) while another one runs, which may be the one whose callback makes this call.
+  class Call {
+   public:
+    explicit Call(Generator& generator);
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+    ~Call() { generator_.in_call_ = false; }
+
+   private:
+    Generator& generator_;
+  };
+
+  // Both inside a Call. Run brings the cache to hold `prompt` (re-using what it shares with the last one),
+  // then generates.
   Reply Run(Prompt prompt, const GenerateOptions& options);
   void Reset();
 
@@ -57,6 +72,7 @@ class Generator {
   std::unique_ptr<VisionModel> vision_;
   Prompt sequence_;                 // what the cache holds: ids, pictures and positions of its tokens
   std::vector<Features> features_;  // one a visual of sequence_; empty rows: not encoded yet
+  std::atomic<bool> in_call_{false};
 };
 
 }  // namespace qwen3vl

@@ -43,6 +43,7 @@ void ReadSampling(const GgufFile& file, SamplingDefaults& s) {
   if (file.Has(prefix + "temp")) s.temperature = static_cast<float>(file.Number(prefix + "temp"));
   if (file.Has(prefix + "top_p")) s.top_p = static_cast<float>(file.Number(prefix + "top_p"));
   if (file.Has(prefix + "top_k")) s.top_k = file.Size(prefix + "top_k");
+  if (file.Has(prefix + "min_p")) s.min_p = static_cast<float>(file.Number(prefix + "min_p"));
   if (file.Has(prefix + "penalty_repeat"))
     s.repetition_penalty = static_cast<float>(file.Number(prefix + "penalty_repeat"));
   s.do_sample = s.temperature > 0;

@@ -125,11 +125,14 @@ std::vector<int32_t> StopIds(const JsonView& eos) {
   return ids;
 }
 
+// A file without do_sample asks for greedy decoding, as in the reference.
 void ReadSampling(const JsonView& file, SamplingDefaults& s) {
-  if (const auto v = file.Find("do_sample")) s.do_sample = v->Bool();
+  const auto do_sample = file.Find("do_sample");
+  s.do_sample = do_sample && do_sample->Bool();
   if (const auto v = file.Find("temperature")) s.temperature = static_cast<float>(v->Number());
   if (const auto v = file.Find("top_p")) s.top_p = static_cast<float>(v->Number());
   if (const auto v = file.Find("top_k")) s.top_k = v->Size();
+  if (const auto v = file.Find("min_p")) s.min_p = static_cast<float>(v->Number());
   if (const auto v = file.Find("repetition_penalty")) s.repetition_penalty = static_cast<float>(v->Number());
   if (const auto v = file.Find("eos_token_id")) s.stop_ids = StopIds(*v);
 }

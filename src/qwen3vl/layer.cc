@@ -2,6 +2,7 @@
 #include "qwen3vl/layer.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "qwen3vl/decoder_layer.h"
 #include "qwen3vl/kv_type.h"
@@ -13,13 +14,28 @@ void Require(bool good, const std::string& message) {
   if (!good) throw Error(ErrorCode::kInvalidArgument, message);
 }
 
+void CheckRange(const char* name, size_t value, size_t min, size_t max) {
+  Require(value >= min && value <= max, std::string("layer: ") + name + " " + std::to_string(value) +
+                                            ", want " + std::to_string(min) + " to " + std::to_string(max));
+}
+
 TextConfig ToConfig(const LayerShape& s) {
-  Require(s.dim > 0 && s.max_seq_len > 0, "layer: dim and max_seq_len must not be 0");
-  Require(s.n_kv_heads > 0 && s.n_heads % s.n_kv_heads == 0 && s.n_heads > 0,
-          "layer: " + std::to_string(s.n_heads) + " query heads on " + std::to_string(s.n_kv_heads) +
-              " key/value heads, want a multiple");
-  Require(s.head_dim > 0 && s.head_dim % 2 == 0,
-          "layer: head_dim " + std::to_string(s.head_dim) + ", want an even number");
+  // Far beyond every model; products of these numbers stay inside 64 bits.
+  constexpr size_t kMaxWidth = size_t{1} << 20, kMaxHeads = 4096, kMaxLength = size_t{1} << 30;
+  CheckRange("dim", s.dim, 1, kMaxWidth);
+  CheckRange("n_heads", s.n_heads, 1, kMaxHeads);
+  CheckRange("n_kv_heads", s.n_kv_heads, 1, s.n_heads);
+  CheckRange("head_dim", s.head_dim, 2, kMaxHeads);
+  CheckRange("ffn_dim", s.ffn_dim, 0, kMaxWidth);
+  CheckRange("max_seq_len", s.max_seq_len, 1, kMaxLength);
+  Require(s.norm_eps >= 0 && std::isfinite(s.norm_eps), "layer: norm_eps must be a number of 0 or more");
+  Require(s.rope_theta > 0 && std::isfinite(s.rope_theta), "layer: rope_theta must be a number above 0");
+  Require(s.n_heads % s.n_kv_heads == 0, "layer: " + std::to_string(s.n_heads) + " query heads on " +
+                                             std::to_string(s.n_kv_heads) +
+                                             " key/value heads, want a multiple");
+  Require(s.head_dim % 2 == 0, "layer: head_dim " + std::to_string(s.head_dim) + ", want an even number");
+  for (const size_t section : s.mrope_section)
+    CheckRange("a part of mrope_section", section, 0, s.head_dim / 2);
   const size_t sections = s.mrope_section[0] + s.mrope_section[1] + s.mrope_section[2];
   Require(sections == s.head_dim / 2, "layer: mrope_section sums to " + std::to_string(sections) +
                                           ", want head_dim / 2 = " + std::to_string(s.head_dim / 2));

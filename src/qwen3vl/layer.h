@@ -49,7 +49,7 @@ struct TransformerLayerWeights {
 };
 
 struct LayerOptions {
-  size_t threads = 0;  // 0: as `qwen3vl bench tune` measured, else the physical fast cores
+  size_t threads = 0;  // at most 1024; 0: as `qwen3vl bench tune` measured, else the physical fast cores
   size_t tile = 0;     // 0: as measured, else by hardware
   AttentionChoice attention = AttentionChoice::kAuto;
   KvType kv_type = KvType::kF32;

@@ -2,6 +2,8 @@
 #include "qwen3vl/prompt.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 
 namespace qwen3vl {
 namespace {
@@ -19,6 +21,25 @@ void CheckPicture(const Picture& p) {
     throw Error(ErrorCode::kInvalidArgument, "picture: " + std::to_string(p.pixels.size()) + " bytes for " +
                                                  std::to_string(p.width) + " x " + std::to_string(p.height) +
                                                  " pixels, want width * height * 3");
+}
+
+// Of sizes and pixels, mixed as in MurmurHash3 for x64.
+uint64_t HashOf(std::span<const Picture> frames) {
+  uint64_t hash = 0;
+  const auto add = [&](uint64_t word) {
+    word = std::rotl(word * 0x87c37b91114253d5, 31) * 0x4cf5ad432745937f;
+    hash = std::rotl(hash ^ word, 27) * 5 + 0x52dce729;
+  };
+  for (const Picture& p : frames) {
+    add(p.width);
+    add(p.height);
+    for (size_t i = 0; i < p.pixels.size(); i += sizeof(uint64_t)) {
+      uint64_t word = 0;
+      std::memcpy(&word, &p.pixels[i], std::min(sizeof word, p.pixels.size() - i));
+      add(word);
+    }
+  }
+  return hash;
 }
 
 rope::Grid GridOf(ImageSize size, size_t groups, const VisionConfig& v) {
@@ -67,12 +88,7 @@ ChatMessage ToChatMessage(const Message& m) {
 }  // namespace
 
 bool Visual::SameContent(const Visual& o) const {
-  if (is_clip() != o.is_clip() || !(grid == o.grid)) return false;
-  const auto same = [](const Picture& a, const Picture& b) {
-    return a.width == b.width && a.height == b.height && a.pixels == b.pixels;
-  };
-  if (picture) return picture == o.picture || same(*picture, *o.picture);
-  return clip == o.clip || std::ranges::equal(clip->frames, o.clip->frames, same);
+  return is_clip() == o.is_clip() && grid == o.grid && hash == o.hash;
 }
 
 Visual MakeVisual(std::shared_ptr<const Picture> picture, const PromptContext& context) {
@@ -82,7 +98,8 @@ Visual MakeVisual(std::shared_ptr<const Picture> picture, const PromptContext& c
   const ImageSize size =
       SmartResize({picture->height, picture->width}, v.patch_size * v.merge_size,
                   context.preprocess.image_min_pixels, context.preprocess.image_max_pixels);
-  return {.picture = std::move(picture), .grid = GridOf(size, 1, v)};
+  const uint64_t hash = HashOf({picture.get(), 1});
+  return {.picture = std::move(picture), .grid = GridOf(size, 1, v), .hash = hash};
 }
 
 Visual MakeVisual(std::shared_ptr<const Clip> clip, const PromptContext& context) {
@@ -98,7 +115,8 @@ Visual MakeVisual(std::shared_ptr<const Clip> clip, const PromptContext& context
   const Picture& first = clip->frames.front();
   const ImageSize size = ClipSize(n, {first.height, first.width}, v, context.preprocess);
   const size_t groups = (n + v.temporal_patch_size - 1) / v.temporal_patch_size;
-  return {.clip = std::move(clip), .grid = GridOf(size, groups, v)};
+  const uint64_t hash = HashOf(clip->frames);
+  return {.clip = std::move(clip), .grid = GridOf(size, groups, v), .hash = hash};
 }
 
 Patches MakePatches(const Visual& visual, const PromptContext& context, hw::Threads threads) {

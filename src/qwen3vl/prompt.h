@@ -22,6 +22,7 @@ struct Visual {
   std::shared_ptr<const Picture> picture;
   std::shared_ptr<const Clip> clip;
   rope::Grid grid;
+  uint64_t hash = 0;  // of sizes and pixels when the visual was made: apps fill their buffers anew
 
   bool is_clip() const { return clip != nullptr; }
   bool SameContent(const Visual& other) const;

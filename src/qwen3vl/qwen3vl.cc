@@ -155,7 +155,8 @@ struct TextCodec::Impl {
 TextCodec TextCodec::Load(const std::string& given) {
   const std::string path = ModelAt(given);
   TokenizerSource source;
-  if (std::filesystem::is_directory(path)) {
+  std::error_code problem;  // is told by the one who opens what is there
+  if (std::filesystem::is_directory(path, problem)) {
     source.folder = path;
   } else {
     source = LoadModelFiles(path, {.header_only = true}).tokenizer;

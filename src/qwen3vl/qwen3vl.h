@@ -9,7 +9,9 @@
 //
 // Errors are thrown as qwen3vl::Error. The library never prints, exits or aborts; it keeps no global state
 // but the process's choice of instruction set. A Model is immutable and may be shared by threads; a Session
-// belongs to one thread at a time, except Cancel().
+// belongs to one thread at a time, except Cancel(). Callbacks of a Session may call Cancel() and the const
+// functions of it: Chat, Complete and Reset then throw. A Model or Session that was moved from can only be
+// assigned to or destroyed.
 #pragma once
 
 #include <array>
@@ -86,7 +88,8 @@ struct ClipOptions {
 QWEN3VL_API Clip LoadClip(const std::vector<std::string>& frame_files, const ClipOptions& options = {});
 QWEN3VL_API Clip LoadClip(const std::string& folder, const ClipOptions& options = {});
 
-// One part of a message: a text, or a picture, or a clip. Pictures are shared, not copied.
+// One part of a message: a text, or a picture, or a clip. Pictures are shared, not copied; they may change
+// between two calls.
 struct Part {
   std::string text;
   std::shared_ptr<const Picture> picture;
@@ -191,7 +194,7 @@ inline constexpr size_t kAutoGpuLayers = static_cast<size_t>(-1);
 enum class GpuVision { kAuto, kOn, kOff };
 
 struct SessionOptions {
-  size_t threads = 0;  // 0: as measured by `qwen3vl bench tune`, else the physical fast cores
+  size_t threads = 0;  // at most 1024; 0: as measured by `qwen3vl bench tune`, else the physical fast cores
   size_t context = 0;  // tokens the cache holds; 0: 8192, or the model's own limit where that is lower
   KvType kv_type = KvType::kF16;
   AttentionChoice attention = AttentionChoice::kAuto;
@@ -283,7 +286,8 @@ class QWEN3VL_API Session {
 
   // Answers the conversation. What it shares with the previous call, pictures included, is not computed
   // again. The reply is not appended to `messages`: the caller does that for the next turn. After a
-  // cancellation or an error the session stays usable.
+  // cancellation or an error the session stays usable. Throws Error(kCorruptFile) when the weights lead to
+  // logits that are no finite numbers.
   Reply Chat(const std::vector<Message>& messages, const GenerateOptions& options = {});
   // The same on token ids whose placeholders are expanded already; pictures and clips in prompt order.
   Reply Complete(std::span<const int32_t> ids, std::span<const Picture> pictures, std::span<const Clip> clips,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qwen3vl/qwen3vl_c.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <cstring>
 #include <new>
@@ -12,6 +14,7 @@ struct qwen3vl_model {
 };
 struct qwen3vl_session {
   qwen3vl::Session session;
+  qwen3vl::SamplingOptions default_sampling;
 };
 struct qwen3vl_picture {
   std::shared_ptr<const qwen3vl::Picture> picture;
@@ -59,9 +62,22 @@ qwen3vl_status Fail(qwen3vl_status status, const char* text) noexcept {
   return status;
 }
 
+// Puts pthread_cancel off: the unwinding that it starts would end in a catch (...) or at a noexcept.
+class CancelPutOff {
+ public:
+  CancelPutOff() { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
+  CancelPutOff(const CancelPutOff&) = delete;
+  CancelPutOff& operator=(const CancelPutOff&) = delete;
+  ~CancelPutOff() { pthread_setcancelstate(before_, nullptr); }
+
+ private:
+  int before_ = PTHREAD_CANCEL_ENABLE;
+};
+
 // Runs `body` and turns every exception into a status: none may cross into C.
 template <class Body>
 qwen3vl_status Guard(const Body& body) noexcept {
+  const CancelPutOff put_off;
   try {
     body();
     return QWEN3VL_OK;
@@ -91,6 +107,15 @@ Options WithDefaults(const Options* given, void (*init)(Options*)) {
                                                  ", want sizeof the struct (call the init function)");
   std::memcpy(&out, given, std::min(given->struct_size, sizeof(Options)));
   return out;
+}
+
+qwen3vl::SamplingOptions SamplingOf(const qwen3vl_generate_options& o,
+                                    const qwen3vl::SamplingOptions& of_model) {
+  if (o.greedy) return {};
+  qwen3vl::SamplingOptions sampling = of_model;
+  if (o.temperature != 0) sampling = {.temperature = o.temperature, .top_p = o.top_p, .top_k = o.top_k};
+  sampling.seed = o.seed;
+  return sampling;
 }
 
 qwen3vl::ProgressFn Wrap(qwen3vl_progress_fn fn, void* user) {
@@ -182,7 +207,7 @@ qwen3vl_status qwen3vl_session_create(const qwen3vl_model* model, const qwen3vl_
                               .max_image_tokens = o.max_image_tokens};
     s.log = Wrap(o.log, o.user);
     s.progress = Wrap(o.progress, o.user);
-    *session = new qwen3vl_session{qwen3vl::Session(model->model, s)};
+    *session = new qwen3vl_session{qwen3vl::Session(model->model, s), model->model.default_sampling()};
   });
 }
 
@@ -225,10 +250,8 @@ qwen3vl_status qwen3vl_session_chat(qwen3vl_session* session, const qwen3vl_chat
     Require(chat, "chat");
     Require(reply, "reply");
     const qwen3vl_generate_options o = WithDefaults(options, qwen3vl_generate_options_init);
-    qwen3vl::GenerateOptions g{.max_tokens = o.max_tokens};
-    if (o.greedy || o.temperature > 0)
-      g.sampling = qwen3vl::SamplingOptions{
-          .temperature = o.greedy ? 0 : o.temperature, .top_p = o.top_p, .top_k = o.top_k, .seed = o.seed};
+    qwen3vl::GenerateOptions g{.max_tokens = o.max_tokens,
+                               .sampling = SamplingOf(o, session->default_sampling)};
     if (o.on_text)
       g.on_text = [&o](std::string_view text) { return o.on_text(o.user, text.data(), text.size()) != 0; };
     *reply = new qwen3vl_reply{session->session.Chat(chat->messages, g)};

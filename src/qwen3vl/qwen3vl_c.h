@@ -7,8 +7,9 @@
  * struct_size: set it to sizeof the struct (the *_init functions do), so that programs built against an older
  * header keep working. Callbacks get the `user` pointer of their options and return 0 to cancel.
  * qwen3vl_last_error() is the text of the last failure on the calling thread. A model may be shared by
- * threads; a session belongs to one thread at a time, except qwen3vl_session_cancel(). Nothing prints, exits
- * or aborts. */
+ * threads; a session belongs to one thread at a time, except qwen3vl_session_cancel(), and its callbacks may
+ * call nothing else of it. A pthread_cancel takes effect when the call that it meets is over. Nothing prints,
+ * exits or aborts. */
 #ifndef QWEN3VL_C_H_
 #define QWEN3VL_C_H_
 
@@ -83,7 +84,7 @@ typedef enum qwen3vl_gpu_vision {
 
 typedef struct qwen3vl_session_options {
   size_t struct_size;
-  size_t threads;          /* 0: physical fast cores */
+  size_t threads;          /* 0: physical fast cores; at most 1024 */
   size_t context;          /* tokens; 0: 8192 or the model's limit */
   int kv_type;             /* a qwen3vl_kv_type; any other number is refused */
   size_t max_image_tokens; /* 0: what the model's files say */
@@ -97,11 +98,11 @@ typedef struct qwen3vl_session_options {
 typedef struct qwen3vl_generate_options {
   size_t struct_size;
   size_t max_tokens;
-  int greedy;        /* 1: largest logit; 0: the settings below when temperature > 0, else the model's own */
-  float temperature; /* 0: the model's own settings */
+  int greedy;        /* 1: largest logit; 0: as the settings below say */
+  float temperature; /* 0: the model's own temperature, top_p and top_k */
   float top_p;
   size_t top_k;
-  uint64_t seed;
+  uint64_t seed;           /* of every draw */
   qwen3vl_text_fn on_text; /* streamed whole characters; NULL: none */
   void* user;
 } qwen3vl_generate_options;

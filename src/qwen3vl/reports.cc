@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What `probe` and `inspect` show: facts about the machine, and about a model's files before they are loaded.
+#include <charconv>
+#include <iterator>
+
 #include "attention/cuda/attention_cuda.h"
 #include "hw/cpu_info.h"
 #include "hw/gpu_info.h"
@@ -73,6 +76,12 @@ std::string Join(const auto& values) {
   return out;
 }
 
+// The fewest digits that mean this number; with a point in every locale.
+std::string Digits(double value) {
+  char text[64];
+  return {text, std::to_chars(text, std::end(text), value, std::chars_format::fixed).ptr};
+}
+
 std::vector<std::pair<std::string, std::string>> ConfigRows(const ModelConfig& c) {
   const TextConfig& t = c.text;
   const auto n = [](auto v) { return std::to_string(v); };
@@ -85,7 +94,7 @@ std::vector<std::pair<std::string, std::string>> ConfigRows(const ModelConfig& c
       {"feed-forward width", n(t.n_experts ? t.expert_ffn_dim : t.ffn_dim)},
       {"vocabulary", n(t.vocab_size)},
       {"longest context", n(t.max_seq_len)},
-      {"rope theta", n(t.rope_theta)},
+      {"rope theta", Digits(t.rope_theta)},
       {"M-RoPE sections", Join(t.mrope_section)},
       {"tied embeddings", t.tied_embeddings ? "yes" : "no"}};
   if (t.n_experts) rows.push_back({"experts", n(t.n_experts) + ", " + n(t.n_experts_used) + " a token"});

@@ -53,6 +53,9 @@ Runtime::Runtime(const SessionOptions& options)
       trace(options.trace),
       log(options.log),
       verify(options.verify) {
+  if (options.threads > kMaxThreads)
+    throw Error(ErrorCode::kInvalidArgument,
+                "threads: " + std::to_string(options.threads) + ", want 0 to " + std::to_string(kMaxThreads));
   machine.cpu = hw::ProbeCpu();
   machine.free_memory_bytes = machine.cpu.memory_available_bytes;
   threads.count = options.threads ? options.threads : machine.cpu.default_threads;

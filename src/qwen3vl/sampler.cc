@@ -8,9 +8,12 @@ namespace qwen3vl {
 
 SamplingOptions ToSamplingOptions(const SamplingDefaults& d) {
   SamplingOptions o;
-  o.temperature = d.do_sample ? d.temperature : 0;
-  o.top_p = d.top_p;
+  // A top_p of 0 leaves the likeliest token alone: in the reference too, where options want more than 0.
+  const bool draws = d.do_sample && d.top_p > 0;
+  o.temperature = draws ? d.temperature : 0;
+  o.top_p = draws ? d.top_p : 1;
   o.top_k = d.top_k;
+  o.min_p = d.min_p;
   o.repetition_penalty = d.repetition_penalty;
   return o;
 }
@@ -31,10 +34,21 @@ void CheckSampling(const SamplingOptions& o) {
         "a finite number (0: none)");
 }
 
+bool AreNumbers(std::span<const float> logits) {
+  float largest = -INFINITY;
+  for (const float logit : logits) {
+    if (std::isnan(logit)) return false;
+    largest = std::max(largest, logit);
+  }
+  return std::isfinite(largest);
+}
+
 Sampler::Sampler(const SamplingOptions& options, std::span<const int32_t> prompt)
     : options_(options), seen_(prompt.begin(), prompt.end()), random_(options.seed) {}
 
 int32_t Sampler::Next(std::span<const float> logits) {
+  if (!AreNumbers(logits))
+    throw Error(ErrorCode::kCorruptFile, "logits: not finite numbers; the model's files may be damaged");
   std::vector<Candidate> candidates(logits.size());
   for (size_t i = 0; i < logits.size(); ++i) candidates[i] = {logits[i], static_cast<int32_t>(i)};
   if (options_.repetition_penalty != 1.0f) {

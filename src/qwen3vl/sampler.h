@@ -21,13 +21,16 @@ SamplingOptions ToSamplingOptions(const SamplingDefaults& defaults);
 // Throws Error(kInvalidArgument) naming the first option out of its range.
 void CheckSampling(const SamplingOptions& options);
 
+// No NaN among them, and the largest is finite. Single tokens may be ruled out by -inf.
+bool AreNumbers(std::span<const float> logits);
+
 class Sampler {
  public:
   // `prompt` counts for the repetition penalty, as in the reference; the presence penalty looks at generated
   // tokens only.
   Sampler(const SamplingOptions& options, std::span<const int32_t> prompt);
 
-  // Chooses from logits [vocab_size] and remembers the choice.
+  // Chooses from logits [vocab_size] and remembers the choice. Throws Error(kCorruptFile) unless AreNumbers.
   int32_t Next(std::span<const float> logits);
 
  private:

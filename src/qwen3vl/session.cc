@@ -60,12 +60,14 @@ Session& Session::operator=(Session&&) noexcept = default;
 
 Reply Session::Chat(const std::vector<Message>& messages, const GenerateOptions& options) {
   Generator& g = impl_->generator;
+  const Generator::Call call(g);
   return g.Run(MakePrompt(messages, options, g.prompt_context()), options);
 }
 
 Reply Session::Complete(std::span<const int32_t> ids, std::span<const Picture> pictures,
                         std::span<const Clip> clips, const GenerateOptions& options) {
   Generator& g = impl_->generator;
+  const Generator::Call call(g);
   std::vector<Visual> visuals;
   for (const Picture& p : pictures)
     visuals.push_back(MakeVisual(std::make_shared<const Picture>(p), g.prompt_context()));
@@ -74,8 +76,12 @@ Reply Session::Complete(std::span<const int32_t> ids, std::span<const Picture> p
   return g.Run(MakePrompt(ids, std::move(visuals), g.prompt_context()), options);
 }
 
+void Session::Reset() {
+  const Generator::Call call(impl_->generator);
+  impl_->generator.Reset();
+}
+
 void Session::Cancel() { impl_->generator.runtime().cancel.store(true, std::memory_order_relaxed); }
-void Session::Reset() { impl_->generator.Reset(); }
 size_t Session::context() const { return impl_->generator.cache().shape().capacity; }
 size_t Session::length() const { return impl_->generator.cache().length(); }
 size_t Session::threads() const { return impl_->generator.runtime().threads.count; }

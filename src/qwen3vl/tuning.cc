@@ -32,7 +32,7 @@ size_t InRange(const JsonView& v, size_t low, size_t high) {
 
 TuningEntry ToEntry(const JsonView& v) {
   return {.key = {v.At("cpu").String(), v.At("isa").String(), v.At("version").String(),
-                  InRange(v.At("threads"), 1, 1024)},
+                  InRange(v.At("threads"), 1, kMaxThreads)},
           .plan = {.head_dim = v.At("head_dim").Size(),
                    .group = v.At("group").Size(),
                    .tile = InRange(v.At("tile"), 1, kMaxTile),

@@ -15,6 +15,9 @@
 
 namespace qwen3vl {
 
+// Beyond any machine; what is counted or allocated by threads stays small.
+inline constexpr size_t kMaxThreads = 1024;
+
 struct TuningKey {
   std::string cpu, isa, version;
   size_t threads = 1;

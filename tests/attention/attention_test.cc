@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cfenv>
 #include <cmath>
 #include <cstring>
 
@@ -333,6 +334,27 @@ TEST_F(CodedRowTest, RowsThatWereTakenBackDoNotCount) {
   OnEveryIsa([&] {
     for (const float x : RunOn(cache_, ones_)) EXPECT_NEAR(x, 1.0f, 5e-4f);
   });
+}
+
+// An app may have set another rounding for its own arithmetic. Widths of heads give other factors, whose
+// products round either way.
+TEST(Attention, RoundingOfTheAppMovesLastDigitsOnly) {
+  for (const size_t head_dim : {32, 64, 80, 128, 200}) {
+    const AttentionCase c{.name = "", .shape = {1, 20, 70, 2, 1, head_dim}, .causal = true, .amplitude = 4};
+    const AttentionTensors t(c);
+    const test::AttentionReference ref = Reference(t, t.k, t.v);
+    for (const int rounding : {FE_DOWNWARD, FE_UPWARD, FE_TOWARDZERO}) {
+      SCOPED_TRACE(testing::Message() << "head_dim " << head_dim << ", rounding " << rounding);
+      OnEveryIsa([&] {
+        Workspace workspace;
+        std::fesetround(rounding);
+        const Result r = RunWay(t.inputs(), {}, workspace);
+        std::fesetround(FE_TONEAREST);
+        EXPECT_EQ(r.report.used, Path::kCpuTiled) << r.report.sentence;
+        ExpectOut(r.out, ref.out, 10 * kFloatTolerance);
+      });
+    }
+  }
 }
 
 TEST(Attention, WhatIsNotANumberReachesItsRow) {

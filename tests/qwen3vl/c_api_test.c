@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The C interface, compiled as C. Prints what failed and returns 1, or returns 0. Arguments: model folder,
+/* The C interface, compiled as C90. Prints what failed and returns 1, or returns 0. Arguments: model folder,
  * picture, missing file. */
+#define _POSIX_C_SOURCE 200112L
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,6 +30,7 @@ static int count_text(void* user, const char* text, size_t length) {
 static void check_errors(const char* model_path, const char* missing) {
   qwen3vl_model* model = NULL;
   qwen3vl_picture* picture = NULL;
+  qwen3vl_model_options options;
   check(qwen3vl_model_load(missing, NULL, &model) == QWEN3VL_NOT_FOUND && model == NULL,
         "a missing model is not found");
   check(strstr(qwen3vl_last_error(), missing) != NULL, "the error names the file");
@@ -39,7 +42,6 @@ static void check_errors(const char* model_path, const char* missing) {
   check(qwen3vl_picture_from_rgb((const uint8_t*)"abc", (size_t)-1, 2, &picture) == QWEN3VL_INVALID_ARGUMENT,
         "an overflowing picture is refused");
 
-  qwen3vl_model_options options;
   qwen3vl_model_options_init(&options);
   options.progress = stop_loading;
   check(qwen3vl_model_load(model_path, &options, &model) == QWEN3VL_CANCELLED, "loading can be cancelled");
@@ -56,15 +58,12 @@ static void count_line(void* user, int is_warning, const char* line, size_t leng
   if (length > 4 && strncmp(line, "gpu:", 4) == 0) ++*(size_t*)user;
 }
 
-static void check_answer(const char* model_path, const char* picture_path) {
+static qwen3vl_session* open_session(const char* model_path) {
   qwen3vl_model* model = NULL;
   qwen3vl_session* session = NULL;
-  qwen3vl_picture* picture = NULL;
-  qwen3vl_chat* chat = NULL;
-  qwen3vl_reply* reply = NULL;
-  check(qwen3vl_model_load(model_path, NULL, &model) == QWEN3VL_OK, "the model loads");
-  check(qwen3vl_picture_load(picture_path, &picture) == QWEN3VL_OK, "the picture loads");
   qwen3vl_session_options options;
+  size_t lines = 0;
+  check(qwen3vl_model_load(model_path, NULL, &model) == QWEN3VL_OK, "the model loads");
   qwen3vl_session_options_init(&options);
   options.threads = 2;
   options.context = 1024;
@@ -76,19 +75,26 @@ static void check_answer(const char* model_path, const char* picture_path) {
   check(qwen3vl_session_create(model, &options, &session) == QWEN3VL_INVALID_ARGUMENT,
         "an unknown place for the vision tower is refused");
   options.gpu_vision = QWEN3VL_GPU_VISION_AUTO;
-  size_t lines = 0;
   options.gpu_layers = QWEN3VL_AUTO_GPU_LAYERS;
   options.log = count_line;
   options.user = &lines;
   check(qwen3vl_session_create(model, &options, &session) == QWEN3VL_OK, "a session is made");
   check(lines == 1, "one line says what became of the GPU");
   qwen3vl_model_free(model); /* the session keeps what it needs */
+  return session;
+}
 
-  const qwen3vl_picture* pictures[] = {picture};
+static void check_answer(qwen3vl_session* session, const char* picture_path) {
+  qwen3vl_picture* picture = NULL;
+  const qwen3vl_picture* pictures[1];
+  qwen3vl_chat* chat = NULL;
+  qwen3vl_reply* reply = NULL;
+  qwen3vl_generate_options generate;
+  size_t streamed = 0, length = 0;
+  check(qwen3vl_picture_load(picture_path, &picture) == QWEN3VL_OK, "the picture loads");
+  pictures[0] = picture;
   check(qwen3vl_chat_create(&chat) == QWEN3VL_OK, "a chat is made");
   check(qwen3vl_chat_add(chat, "user", "What is this?", 13, pictures, 1) == QWEN3VL_OK, "a turn is added");
-  size_t streamed = 0, length = 0;
-  qwen3vl_generate_options generate;
   qwen3vl_generate_options_init(&generate);
   generate.max_tokens = 6;
   generate.greedy = 1;
@@ -105,13 +111,86 @@ static void check_answer(const char* model_path, const char* picture_path) {
   qwen3vl_reply_free(reply);
   qwen3vl_chat_free(chat);
   qwen3vl_picture_free(picture);
-  qwen3vl_session_free(session);
+}
+
+static qwen3vl_status ask(qwen3vl_session* session, const qwen3vl_generate_options* generate,
+                          qwen3vl_reply** reply) {
+  qwen3vl_chat* chat = NULL;
+  qwen3vl_status status;
+  check(qwen3vl_chat_create(&chat) == QWEN3VL_OK, "a chat is made");
+  check(qwen3vl_chat_add(chat, "user", "Hello", 5, NULL, 0) == QWEN3VL_OK, "a turn is added");
+  status = qwen3vl_session_chat(session, chat, generate, reply);
+  qwen3vl_chat_free(chat);
+  return status;
+}
+
+static void check_sampling(qwen3vl_session* session) {
+  qwen3vl_generate_options generate;
+  qwen3vl_reply *first = NULL, *reply = NULL;
+  int seed, others = 0;
+  qwen3vl_generate_options_init(&generate);
+  generate.max_tokens = 12;
+  check(ask(session, &generate, &first) == QWEN3VL_OK, "the model's own settings are taken");
+  for (seed = 0; seed < 8; ++seed) {
+    generate.seed = (uint64_t)seed;
+    check(ask(session, &generate, &reply) == QWEN3VL_OK, "a seed is taken");
+    others += strcmp(qwen3vl_reply_text(first, NULL), qwen3vl_reply_text(reply, NULL)) != 0;
+    check(seed > 0 || others == 0, "the same seed gives the same answer");
+    qwen3vl_reply_free(reply);
+  }
+  qwen3vl_reply_free(first);
+  check(others > 0, "the seed counts beside the model's own temperature");
+
+  generate.temperature = -1;
+  check(ask(session, &generate, &reply) == QWEN3VL_INVALID_ARGUMENT, "a negative temperature is refused");
+  memset(&generate, 0, sizeof generate);
+  generate.struct_size = sizeof generate;
+  generate.max_tokens = 1;
+  generate.greedy = 1;
+  check(ask(session, &generate, &reply) == QWEN3VL_OK, "greedy needs none of the other settings");
+  qwen3vl_reply_free(reply);
+}
+
+static int cancel_own_thread(void* user, const char* text, size_t length) {
+  (void)text, (void)length;
+  ++*(int*)user;
+  pthread_cancel(pthread_self());
+  pthread_testcancel();
+  return 1;
+}
+
+static void* answer_once(void* session) {
+  qwen3vl_generate_options generate;
+  qwen3vl_reply* reply = NULL;
+  int calls = 0;
+  qwen3vl_generate_options_init(&generate);
+  generate.max_tokens = 4;
+  generate.greedy = 1;
+  generate.on_text = cancel_own_thread;
+  generate.user = &calls;
+  check(ask((qwen3vl_session*)session, &generate, &reply) == QWEN3VL_OK && calls > 0,
+        "a call is ended though its thread is to be");
+  qwen3vl_reply_free(reply);
+  pthread_testcancel();
+  return NULL;
+}
+
+static void check_thread_cancellation(qwen3vl_session* session) {
+  pthread_t thread;
+  void* result = NULL;
+  check(pthread_create(&thread, NULL, answer_once, session) == 0, "a thread is made");
+  check(pthread_join(thread, &result) == 0 && result == PTHREAD_CANCELED, "the thread is ended afterwards");
 }
 
 int main(int argc, char** argv) {
+  qwen3vl_session* session;
   if (argc != 4) return 2;
   check(strlen(qwen3vl_version()) > 0, "there is a version");
   check_errors(argv[1], argv[3]);
-  check_answer(argv[1], argv[2]);
+  session = open_session(argv[1]);
+  check_answer(session, argv[2]);
+  check_sampling(session);
+  check_thread_cancellation(session);
+  qwen3vl_session_free(session);
   return failures ? 1 : 0;
 }

@@ -70,6 +70,26 @@ TEST(Chat, AnotherSecondPictureIsComputedAnew) {
   EXPECT_EQ(after.ids, fresh.Chat(ask(3), Greedy(6)).ids);
 }
 
+// As an app does that fills one buffer from a camera.
+TEST(Chat, PicturesAndClipsChangedInPlaceAreComputedAnew) {
+  const auto picture = std::make_shared<Picture>(Stripes(30));
+  const auto clip = std::make_shared<Clip>(Clip{{Stripes(30), Stripes(30)}, {0, 0.5}});
+  const std::vector<Message> about_picture{{.role = "user", .parts = {{.picture = picture}}}},
+      about_clip{{.role = "user", .parts = {{.clip = clip}}}};
+  for (const std::vector<Message>& messages : {about_picture, about_clip}) {
+    Session session(Shipped(), kOptions);
+    session.Chat(messages, Greedy(6));
+    picture->pixels[77] ^= 0x80;
+    clip->frames[1].pixels[77] ^= 0x80;
+    const Reply found = session.Chat(messages, Greedy(6));
+    EXPECT_LT(found.reused_tokens, found.prompt_tokens - found.image_tokens);
+    Session fresh(Shipped(), kOptions);
+    EXPECT_EQ(found.ids, fresh.Chat(messages, Greedy(6)).ids);
+    const Reply again = session.Chat(messages, Greedy(6));
+    EXPECT_EQ(again.reused_tokens, again.prompt_tokens - 1);
+  }
+}
+
 TEST(Chat, TheRepetitionPenaltyCountsThePrompt) {
   GenerateOptions options = Greedy(12);
   options.sampling = SamplingOptions{.repetition_penalty = 1e6f};
@@ -121,6 +141,18 @@ TEST(Chat, StopsAtAStopStringAndWhenTheListenerSaysSo) {
   GenerateOptions listener = Greedy(24);
   listener.on_text = [](std::string_view) { return false; };
   EXPECT_EQ(session.Chat({TextMessage("user", "Hello")}, listener).finish, FinishReason::kCancelled);
+}
+
+TEST(Chat, AListenerThatHadEnoughIsNotCalledAgain) {
+  Session session(Shipped(), kOptions);
+  GenerateOptions options = Greedy(24);
+  const Reply whole = session.Chat({TextMessage("user", "Hello")}, options);
+  for (const char c : whole.text) options.stop.push_back({c, 1});  // so that a last character always waits
+  size_t calls = 0;
+  options.on_text = [&](std::string_view) { return ++calls, false; };
+  const Reply cut = session.Chat({TextMessage("user", "Hello")}, options);
+  EXPECT_EQ(cut.finish, FinishReason::kCancelled);
+  EXPECT_EQ(calls, 1u);
 }
 
 TEST(Chat, SameSeedSameAnswer) {

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sessions: what is re-used between turns, how an answer ends, what a cancellation leaves behind.
+#include "qwen3vl/generation.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <filesystem>
 #include <thread>
 
+#include "attention/fault.h"
 #include "qwen3vl/qwen3vl.h"
+#include "support/expect_error.h"
 #include "support/golden_model.h"
 #include "support/near.h"
 #include "support/temp_dir.h"
@@ -181,6 +186,64 @@ TEST(Session, CancelFromAnotherThreadStopsTheAnswer) {
   canceller.join();
   EXPECT_EQ(reply.finish, FinishReason::kCancelled);
   EXPECT_LT(reply.ids.size(), 4000u);
+}
+
+// The prompt is made, which may take a while, between the begin of a call and Run.
+TEST(Session, CancelledWhileItsPromptIsMadeItStops) {
+  const PictureCase p;
+  Generator generator(TinyMoe().impl(), kOptions);
+  for (const bool cancelled : {true, false}) {
+    const Generator::Call call(generator);
+    if (cancelled) generator.runtime().cancel = true;
+    const Reply reply =
+        generator.Run(MakePrompt(std::vector<int32_t>{1, 2, 3}, {}, generator.prompt_context()), Greedy(2));
+    EXPECT_EQ(reply.finish, cancelled ? FinishReason::kCancelled : FinishReason::kLength);
+  }
+}
+
+TEST(Session, RefusesCallsFromItsOwnCallbacks) {
+  const PictureCase p;
+  Session* self = nullptr;
+  size_t refused = 0;
+  SessionOptions options = kOptions;
+  options.progress = [&](const Progress&) {
+    EXPECT_ERROR(ErrorCode::kInvalidArgument, "callback", self->Reset());
+    EXPECT_ERROR(ErrorCode::kInvalidArgument, "callback", self->Complete(p.ids, p.pictures, {}, Greedy(1)));
+    EXPECT_ERROR(ErrorCode::kInvalidArgument, "callback", self->Chat({TextMessage("user", "Hi")}, Greedy(1)));
+    ++refused;
+    return true;
+  };
+  Session session(TinyMoe(), options);
+  self = &session;
+  EXPECT_EQ(session.Complete(p.ids, p.pictures, {}, Greedy(16)).ids, p.greedy);
+  EXPECT_GT(refused, 16u);
+  session.Reset();
+  EXPECT_EQ(session.length(), 0u);
+}
+
+TEST(Session, RefusesMoreThreadsThanAnyMachineHas) {
+  for (const size_t threads : {size_t{1025}, size_t{1} << 60, SIZE_MAX}) {
+    SessionOptions options = kOptions;
+    options.threads = threads;
+    EXPECT_ERROR(ErrorCode::kInvalidArgument, "threads: " + std::to_string(threads) + ", want 0 to 1024",
+                 Session(TinyMoe(), options));
+  }
+}
+
+// A text of nonsense would look like an answer; a verifying session has the deviations to show.
+TEST(Session, LogitsThatAreNoNumbersAreAnErrorUnlessItVerifies) {
+  const PictureCase p;
+  attention::SetFaults("nan");
+  SessionOptions options = kOptions;
+  options.attention = AttentionChoice::kTiled;
+  Session session(TinyMoe(), options);
+  EXPECT_ERROR(ErrorCode::kCorruptFile, "logits", session.Complete(p.ids, p.pictures, {}, Greedy(2)));
+  options.verify = true;
+  Session verifying(TinyMoe(), options);
+  EXPECT_TRUE(verifying.Complete(p.ids, p.pictures, {}, Greedy(2)).ids.empty());
+  EXPECT_TRUE(std::isnan(verifying.deviations().front().rel_norm));
+  attention::SetFaults("");
+  EXPECT_EQ(session.Complete(p.ids, p.pictures, {}, Greedy(16)).finish, FinishReason::kLength);
 }
 
 TEST(Session, TwoSessionsShareAModelBetweenThreads) {

@@ -113,9 +113,13 @@ TEST_F(GgufConfigTest, VisionEpsilonIsTheReferenceConstant) {
 }
 
 TEST_F(GgufConfigTest, SamplingDefaultsAreRead) {
-  const SamplingDefaults s =
-      Load(TinyText().F32("general.sampling.temp", 0).I32("general.sampling.top_k", 7)).config.sampling;
+  const SamplingDefaults s = Load(TinyText()
+                                      .F32("general.sampling.temp", 0)
+                                      .F32("general.sampling.min_p", 0.25f)
+                                      .I32("general.sampling.top_k", 7))
+                                 .config.sampling;
   EXPECT_FALSE(s.do_sample);
+  EXPECT_EQ(s.min_p, 0.25f);
   EXPECT_EQ(s.top_k, 7u);
 }
 

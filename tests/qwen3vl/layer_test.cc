@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "support/golden_model.h"
 #include "support/near.h"
 
@@ -157,6 +159,21 @@ TEST(AttentionLayer, RefusesContradictoryShapes) {
   EXPECT_EQ(code([](LayerShape& s, auto&) { s.head_dim = 7; }), ErrorCode::kInvalidArgument);
   EXPECT_EQ(code([](LayerShape& s, auto&) { s.mrope_section = {1, 2, 3}; }), ErrorCode::kInvalidArgument);
   EXPECT_EQ(code([](LayerShape&, AttentionLayerWeights& w) { w.o = nullptr; }), ErrorCode::kInvalidArgument);
+  for (size_t LayerShape::*field : {&LayerShape::dim, &LayerShape::n_heads, &LayerShape::n_kv_heads,
+                                    &LayerShape::head_dim, &LayerShape::max_seq_len}) {
+    EXPECT_EQ(code([&](LayerShape& s, auto&) { s.*field = 0; }), ErrorCode::kInvalidArgument);
+    EXPECT_EQ(code([&](LayerShape& s, auto&) { s.*field = size_t{1} << 62; }), ErrorCode::kInvalidArgument);
+  }
+  EXPECT_EQ(code([](LayerShape& s, auto&) { s.ffn_dim = size_t{1} << 62; }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(code([](LayerShape& s, auto&) {
+              s.mrope_section = {SIZE_MAX, 25, 40};
+            }),
+            ErrorCode::kInvalidArgument);  // their sum wraps around to 64
+  for (const double theta : {0.0, -1.0, double{NAN}, double{INFINITY}})
+    EXPECT_EQ(code([&](LayerShape& s, auto&) { s.rope_theta = theta; }), ErrorCode::kInvalidArgument);
+  for (const float eps : {-1e-6f, NAN, INFINITY})
+    EXPECT_EQ(code([&](LayerShape& s, auto&) { s.norm_eps = eps; }), ErrorCode::kInvalidArgument);
+  EXPECT_THROW(MakeAttentionLayer(r.shape, r.Attention(), {.threads = 1025}), Error);
   const auto layer = MakeAttentionLayer(r.shape, r.Attention());
   std::vector<float> out(r.hidden.size());
   EXPECT_THROW(layer->Forward({.hidden = std::span(r.hidden).first(5), .positions = r.positions}, out),

@@ -7,6 +7,7 @@
 #include <functional>
 #include <limits>
 
+#include "qwen3vl/qwen3vl.h"
 #include "qwen3vl/weights.h"
 #include "support/expect_error.h"
 #include "support/golden.h"
@@ -104,6 +105,21 @@ TEST_F(HfConfigTest, MostFilesMayBeMissing) {
 TEST_F(HfConfigTest, OneEndTokenMayStandAlone) {
   Change("generation_config.json", [](json& c) { c["eos_token_id"] = 5; });
   EXPECT_EQ(Header().config.sampling.stop_ids, (std::vector<int32_t>{5}));
+}
+
+TEST_F(HfConfigTest, ReportsNumbersInTheirFewestDigits) {
+  const FileReport report = InspectModel(dir_.path().string());
+  EXPECT_THAT(report.config, testing::Contains(testing::Pair("rope theta", "5000000")));
+}
+
+TEST_F(HfConfigTest, SamplesOnlyWhereTheFileSaysSo) {
+  EXPECT_TRUE(Header().config.sampling.do_sample);
+  Change("generation_config.json", [](json& c) {
+    c.erase("do_sample");
+    c["min_p"] = 0.25;
+  });
+  EXPECT_FALSE(Header().config.sampling.do_sample);
+  EXPECT_EQ(Header().config.sampling.min_p, 0.25f);
 }
 
 TEST_F(HfConfigTest, FindsTheChatTemplateInEveryPlace) {

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <map>
 
+#include "support/expect_error.h"
+
 namespace qwen3vl {
 namespace {
 
@@ -64,14 +66,36 @@ TEST(Sampler, NegativeLogitsAreMultipliedByTheRepetitionPenalty) {
 }
 
 TEST(Sampler, TakesTheSettingsOfTheFile) {
-  const SamplingDefaults file{
-      .do_sample = true, .temperature = 0.5f, .top_p = 0.6f, .top_k = 7, .repetition_penalty = 1.25f};
+  const SamplingDefaults file{.do_sample = true,
+                              .temperature = 0.5f,
+                              .top_p = 0.6f,
+                              .top_k = 7,
+                              .min_p = 0.1f,
+                              .repetition_penalty = 1.25f};
   const SamplingOptions o = ToSamplingOptions(file);
   EXPECT_EQ(o.temperature, 0.5f);
   EXPECT_EQ(o.top_p, 0.6f);
   EXPECT_EQ(o.top_k, 7u);
+  EXPECT_EQ(o.min_p, 0.1f);
   EXPECT_EQ(o.repetition_penalty, 1.25f);
   EXPECT_EQ(ToSamplingOptions({.do_sample = false, .temperature = 0.5f}).temperature, 0);
+}
+
+TEST(Sampler, AFileWithATopPOfZeroIsGreedy) {
+  const SamplingOptions o = ToSamplingOptions({.do_sample = true, .top_p = 0});
+  EXPECT_EQ(o.temperature, 0);
+  EXPECT_NO_THROW(CheckSampling(o));
+}
+
+TEST(Sampler, RefusesLogitsThatAreNoNumbers) {
+  const float inf = INFINITY;
+  for (const float temperature : {0.0f, 1.0f}) {
+    Sampler sampler({.temperature = temperature}, {});
+    for (const std::vector<float>& bad :
+         {std::vector<float>{1, NAN, 3}, {NAN, NAN, NAN}, {1, inf, 3}, {-inf, -inf, -inf}})
+      EXPECT_ERROR(ErrorCode::kCorruptFile, "logits", sampler.Next(bad));
+    EXPECT_EQ(sampler.Next(std::vector<float>{-inf, 2, -inf}), 1);  // tokens ruled out
+  }
 }
 
 TEST(Sampler, RefusesOptionsOutOfRange) {

@@ -8,7 +8,9 @@
 #include <filesystem>
 
 #include "qwen3vl/error.h"
+#include "qwen3vl/qwen3vl.h"
 #include "qwen3vl/tokenizer.h"
+#include "support/expect_error.h"
 #include "support/temp_dir.h"
 
 namespace qwen3vl {
@@ -191,6 +193,11 @@ TEST(TokenizerFiles, RefusesContradictoryGgufMetadata) {
   ExpectRefused(source, ErrorCode::kCorruptFile, "merge 0 needs \"ab\"");
   source.token_types = {1, 1, 1};
   EXPECT_EQ(Tokenizer::Load(source).Encode("ab"), std::vector<int32_t>{2});
+}
+
+// Longer than the system takes, so that it can't say what is there.
+TEST(TextCodec, RefusesAPathThatCannotBeExamined) {
+  EXPECT_ERROR(ErrorCode::kNotFound, "cannot be read", TextCodec::Load(std::string(5000, 'x')));
 }
 
 }  // namespace

@@ -77,7 +77,7 @@ class ImageRun {
 
   Reply Ask(Session& session, const PicturePrompt& prompt) const {
     GenerateOptions o;
-    o.max_tokens = 1;
+    o.max_tokens = 0;
     o.sampling = SamplingOptions{};
     o.ignore_end = true;
     return Finished(session.Complete(prompt.ids, prompt.pictures, {}, o));

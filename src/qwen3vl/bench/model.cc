@@ -55,7 +55,7 @@ class ModelRun {
   void RunDepth(size_t depth, PeakMeter* peaks, const RowSink& sink) {
     const std::vector<int32_t> prefix = RandomIds(config_, depth, 2);
     // Fills the cache, and shows which attention path runs.
-    Finished(session_.Complete(depth > 0 ? prefix : RandomIds(config_, kFirstTokens, 3), {}, {}, Greedy(1)));
+    Finished(session_.Complete(depth > 0 ? prefix : RandomIds(config_, kFirstTokens, 3), {}, {}, Greedy(0)));
     std::vector<Row> rows;
     if (options_.prompt_tokens) rows.push_back(PromptRow(depth));
     if (options_.generate_tokens) rows.push_back(GenerateRow(depth));
@@ -64,7 +64,7 @@ class ModelRun {
         [&](size_t round) {
           std::vector<double> samples;
           if (options_.prompt_tokens)
-            samples.push_back(Answer(prefix, options_.prompt_tokens, 1, 100 + 2 * round).prefill_s);
+            samples.push_back(Answer(prefix, options_.prompt_tokens, 0, 100 + 2 * round).prefill_s);
           if (options_.generate_tokens)
             samples.push_back(Answer(prefix, 1, options_.generate_tokens + 1, 101 + 2 * round).decode_s);
           return samples;
