@@ -28,7 +28,7 @@ void Run(benchmark::State& state, const Model& model, bool generate) {
   // common.
   constexpr double kTolerance = 0.1;
   const Accuracy accuracy = CheckLogits(
-      model, options, [&](Session& s) { s.Complete(RandomIds(config, 16, 1), {}, {}, Greedy(1)); });
+      model, options, [&](Session& s) { s.Complete(RandomIds(config, 16, 1), {}, {}, Greedy(0)); });
   if (!(accuracy.rel_norm <= kTolerance)) {
     state.SkipWithError("the logits differ from those of float32");
     return;

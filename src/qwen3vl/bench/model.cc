@@ -39,7 +39,7 @@ class ModelRun {
     SessionOptions small = options_.session;
     small.context = options_.check_tokens + 8;
     accuracy_ = CheckLogits(model_, small, [&](Session& s) {
-      Finished(s.Complete(RandomIds(config_, options_.check_tokens, 1), {}, {}, Greedy(1)));
+      Finished(s.Complete(RandomIds(config_, options_.check_tokens, 1), {}, {}, Greedy(0)));
     });
     for (const size_t depth : options_.depths) RunDepth(depth, peaks, sink);
   }
