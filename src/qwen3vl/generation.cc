@@ -277,7 +277,10 @@ void Generator::Decode(std::span<const float> logits, const GenerateOptions& opt
   try {
     while (reply.ids.size() < options.max_tokens) {
       runtime_.CheckCancelled();
-      if (options_.verify && !AreNumbers(logits)) break;  // the deviations, which are wanted, tell it
+      if (!AreNumbers(logits)) {
+        if (options_.verify) break;  // the deviations, which are wanted, tell it
+        Reset();                     // keys and values of the cache may be no numbers either
+      }
       const int32_t id = sampler.Next(logits);
       const size_t shape[] = {1, logits.size()};
       if (trace) trace({.name = "greedy_step_logits", .shape = shape, .f32 = logits.data()});
