@@ -31,8 +31,8 @@ size_t ThreadsOfModel(const std::string& model, const std::string& mmproj);
 // Two rows a depth: "model.prompt" (tokens of a prompt to its logits) and "model.generate" (that many steps
 // of one token). FLOP: 2 for each weight that a token meets (of experts those used), 4 * head_dim * heads for
 // each key that it sees, in every layer; logits of the last token. Bytes: weights once a step, or once a
-// chunk of the prompt, and the keys and values seen. Accuracy: the last logits of a short
-// prompt against those of float32 products, keys, values and standard attention.
+// chunk of the prompt, and the keys and values seen. Accuracy: the last logits of a short prompt against
+// those of float32 products, keys, values and standard attention.
 void RunModel(const ModelOptionsBench& options, const MeasureOptions& measure, PeakMeter* peaks,
               const RowSink& sink);
 

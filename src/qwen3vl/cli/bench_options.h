@@ -32,9 +32,7 @@ struct BenchOptions {
 };
 
 // --verbose, --samples, --warmup, --max-seconds, --seconds, --cooldown, --quiet, --pin, --no-peaks, --isa,
-// --threads,
-// --format,
-// --json, --report.
+// --threads, --format, --json, --report.
 void AddBenchOptions(CLI::App& app, BenchOptions& options);
 // Whole numbers with commas between them.
 CLI::Option* AddCounts(CLI::App& app, const std::string& name, std::vector<size_t>& target,
