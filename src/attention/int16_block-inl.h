@@ -20,7 +20,6 @@
 #include <utility>
 
 #include "attention/multiply_block-inl.h"
-#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -96,7 +95,7 @@ HWY_INLINE void SumPieces(const int16_t* a, const int8_t* b, size_t n, IntVec (&
   constexpr std::make_index_sequence<kRows * kPanelVecs> kAll{};
   for (IntVec& sum : acc) sum = hn::Zero(IntTag());
   for (size_t piece = 0; piece < n; ++piece, a += kRows * kPanelWidth, b += kPieceBytes) {
-    for (size_t byte = 0; byte < kPieceBytes; byte += 64) hwy::Prefetch(b + kAheadBytes + byte);
+    for (size_t byte = 0; byte < kPieceBytes; byte += 64) hw::PrefetchFar(b + hw::kStreamAheadBytes + byte);
 #pragma GCC unroll 8
     for (size_t pair = 0; pair < kPanelWidth / 2; ++pair)
       PairStep<kRows>(acc, a + 2 * pair, b + pair * 2 * kPanelWidth, kAll);

@@ -20,7 +20,7 @@
 #include <utility>
 
 #include "hw/float16.h"
-#include "hwy/cache_control.h"
+#include "hw/prefetch.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -83,9 +83,6 @@ HWY_INLINE void AddProducts(FloatVec* HWY_RESTRICT acc, const float* HWY_RESTRIC
   ((acc[I] = hn::MulAdd(hn::Set(FloatTag(), a[I / N * kPanelWidth]), b[I % N], acc[I])), ...);
 }
 
-// Few rows are done sooner than memory delivers B, and the processor's own prefetching stops at page ends.
-constexpr size_t kAheadBytes = 4096;
-
 // How the accumulators of M rows and N vectors lie in B and C: kHeight rows of a block are one after the
 // other in C; kSkip vectors before the first one belong to its panel too, as far as N vectors reach the next
 // panel.
@@ -115,11 +112,11 @@ struct Columns {
   HWY_INLINE const Stored* Vector(size_t j, size_t k) const {
     return at[Shape::PanelOf(j)] + k * kPanelWidth + Shape::ColumnOf(j);
   }
-  // Asks for what 16 steps read a page further on.
+  // Asks for what 16 steps read later: few rows are done sooner than memory delivers B.
   HWY_INLINE void PrefetchAhead() const {
     for (size_t j = 0; j < kPanels; ++j)
       for (size_t line = 0; line < kPanelWidth * kPanelWidth * sizeof(Stored); line += 64)
-        hwy::Prefetch(reinterpret_cast<const std::byte*>(at[j]) + kAheadBytes + line);
+        hw::PrefetchFar(reinterpret_cast<const std::byte*>(at[j]) + hw::kStreamAheadBytes + line);
   }
   HWY_INLINE void Advance(size_t k) {
     for (size_t j = 0; j < kPanels; ++j) at[j] += k * kPanelWidth;

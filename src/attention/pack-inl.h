@@ -18,6 +18,7 @@
 #include "attention/multiply_block-inl.h"
 #include "attention/row_codec.h"
 #include "attention/tiled.h"
+#include "hw/prefetch.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -166,7 +167,7 @@ HWY_INLINE const float* FloatRow(hw::Format format, const std::byte* row, size_t
 inline constexpr size_t kPrefetchRows = 16;
 HWY_INLINE void PrefetchLater(const std::byte* row, size_t row_bytes, size_t bytes, size_t i, size_t n) {
   if (i + kPrefetchRows >= n) return;
-  for (size_t byte = 0; byte < bytes; byte += 64) hwy::Prefetch(row + kPrefetchRows * row_bytes + byte);
+  for (size_t byte = 0; byte < bytes; byte += 64) hw::PrefetchFar(row + kPrefetchRows * row_bytes + byte);
 }
 
 // Rows first .. first + n - 1 of plain keys to f32 panels; rows that fill up the last panel repeat the last

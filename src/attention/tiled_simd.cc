@@ -32,8 +32,6 @@ constexpr size_t kPaddedBlock = DivideUp(kRowBlock, kLanes) * kLanes;  // rows o
 constexpr size_t kScaleBlock = 32;  // values of a row that share a scale in q8_0
 
 HWY_INLINE void PrefetchForWriting(void* p) { __builtin_prefetch(p, /*rw=*/1); }
-// Into the second cache: the first one is full of what is at work.
-HWY_INLINE void PrefetchFar(const void* p) { __builtin_prefetch(p, /*rw=*/0, /*locality=*/2); }
 
 static_assert(kTallRows == kRowBlock && kMaxCodedRows <= kMaxFewRows);
 // Rows of the blocks of a task: few rows in the fewest, even blocks, many in tall ones.
@@ -109,6 +107,8 @@ class TaskRun {
     const KvRange all = FindRanges();
     const size_t unit = KvUnit(in_, task_.tile);
     const size_t start = all.begin / unit * unit;
+    // Later groups of rows are asked for while the one before them is at work.
+    for (size_t row = 0; row < HWY_MIN(rows_, kRowGroup); ++row) PrefetchQ(row);
     for (size_t first = start; first < all.end; first += task_.tile)
       RunTile(Intersect(all, {first, first + task_.tile}), first,
               Intersect(all, {first + task_.tile, first + 2 * task_.tile}));
@@ -192,18 +192,24 @@ class TaskRun {
   }
 
   void FinishBlock(size_t block) const {
-    for (size_t i = 0; i < RowsOf(block); ++i) Finish(block * height_ + i);
+    constexpr size_t kRowsAhead = 2;  // from the second cache, where they were asked for long before
+    for (size_t row = block * height_; row < block * height_ + RowsOf(block); ++row) {
+      if (row + kRowsAhead < rows_)
+        ForOutputLines(row + kRowsAhead, [](std::byte* line) { PrefetchForWriting(line); });
+      Finish(row);
+    }
   }
 
   void PrefetchQ(size_t row) const {
     const std::byte* q = AddressOf(q_, row);
-    for (size_t byte = 0; byte < q_.row_bytes; byte += 64) PrefetchFar(q + byte);
+    for (size_t byte = 0; byte < q_.row_bytes; byte += 64) hw::PrefetchFar(q + byte);
   }
 
-  void PrefetchOutput(size_t row) const {
+  template <class Fn>
+  HWY_INLINE void ForOutputLines(size_t row, const Fn& fn) const {
     if (task_.partial) return;
     std::byte* to = AddressOf(out_, row);
-    for (size_t byte = 0; byte < out_.row_bytes; byte += 64) PrefetchForWriting(to + byte);
+    for (size_t byte = 0; byte < out_.row_bytes; byte += 64) fn(to + byte);
   }
 
   // One of `steps` even parts of what lies ahead, which becomes shorter by it.
@@ -216,7 +222,8 @@ class TaskRun {
     PrefetchRows(take(ahead.kv));
     const KvRange q = take(ahead.q), out = take(ahead.out);
     for (size_t row = q.begin; row < q.end; ++row) PrefetchQ(row);
-    for (size_t row = out.begin; row < out.end; ++row) PrefetchOutput(row);
+    for (size_t row = out.begin; row < out.end; ++row)
+      ForOutputLines(row, [](std::byte* line) { hw::PrefetchFar(line); });
   }
 
   void LoadQ(size_t row, size_t block, size_t row_in_block) const {
@@ -284,7 +291,6 @@ class TaskRun {
         ++count;
         const KvRange rows{b * height_, b * height_ + RowsOf(b)};
         if (w.is_last) ahead.out = Union(ahead.out, rows);
-        if (w.is_first) BeginBlock(b);
       }
       if (count == 0) continue;
       if (!ready) {
@@ -292,6 +298,8 @@ class TaskRun {
         v = Values(tile, first);
         ready = true;
       }
+      for (const Work& w : std::span(work, count))
+        if (w.is_first) BeginBlock(w.block);
       if (work[0].is_first) ahead.q = {end * height_, HWY_MIN(rows_, (end + group_blocks) * height_)};
       RunGroup({work, count}, first, k, v, ahead);
       for (const Work& w : std::span(work, count))
@@ -305,8 +313,8 @@ class TaskRun {
     if (kv.is_cache) return;
     for (size_t row = rows.begin; row < rows.end; ++row)
       for (size_t byte = 0; byte < hw::RowBytes(kv.k_format, head_dim_); byte += 64) {
-        PrefetchFar(kv.k + row * kv.k_row_bytes + byte);
-        PrefetchFar(kv.v + row * kv.v_row_bytes + byte);
+        hw::PrefetchFar(kv.k + row * kv.k_row_bytes + byte);
+        hw::PrefetchFar(kv.v + row * kv.v_row_bytes + byte);
       }
   }
 

@@ -11,6 +11,7 @@
 // within a task runs on the task's thread alone.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 
@@ -49,6 +50,25 @@ void ParallelFor(Threads threads, size_t n_tasks, const Fn& fn) {
   using Work = decltype(work);
   internal::RunOnThreads(
       n, [](const void* context, size_t thread) { (*static_cast<const Work*>(context))(thread); }, &work);
+}
+
+// The same for tasks that stream memory: a thread goes through neighbours, one run of tasks for each thread,
+// and helps with the runs of others when its own is done. What a task has asked for ahead belongs to the next
+// one.
+template <class Fn>
+void ParallelForRuns(Threads threads, size_t n_tasks, const Fn& fn) {
+  constexpr size_t kMostRuns = 256;
+  const size_t n_runs = std::min({std::max<size_t>(1, threads.count), kMostRuns, n_tasks});
+  const auto cancelled = [&] { return threads.cancel && threads.cancel->load(std::memory_order_relaxed); };
+  std::atomic<size_t> taken[kMostRuns] = {};  // of each run
+  ParallelFor(threads, n_runs, [&](size_t own, size_t thread) {
+    for (size_t i = 0; i < n_runs; ++i) {
+      const size_t run = (own + i) % n_runs;
+      const size_t begin = n_tasks * run / n_runs, count = n_tasks * (run + 1) / n_runs - begin;
+      for (size_t task; (task = taken[run].fetch_add(1, std::memory_order_relaxed)) < count && !cancelled();)
+        fn(begin + task, thread);
+    }
+  });
 }
 
 }  // namespace qwen3vl::hw

@@ -143,7 +143,7 @@ void RunPass(std::span<const LinearPart> parts, hw::MatrixView<const float> x, s
   }
   scratch_bytes = CeilDiv(scratch_bytes, 64) * 64;
   hw::AlignedBuffer<std::byte> scratch(scratch_bytes * std::max<size_t>(1, threads.count));
-  hw::ParallelFor(threads, n_tasks, [&](size_t task, size_t thread) {
+  hw::ParallelForRuns(threads, n_tasks, [&](size_t task, size_t thread) {
     size_t p = 0;
     while (task >= plans[p].n_tasks) task -= plans[p++].n_tasks;
     RunTask(plans[p], task, x, first_row, scratch.data() + thread * scratch_bytes);

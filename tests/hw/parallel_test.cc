@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -17,6 +18,12 @@ struct Case {
 };
 void PrintTo(const Case& c, std::ostream* os) { *os << c.threads << " threads, " << c.n_tasks << " tasks"; }
 
+using Task = std::function<void(size_t task, size_t thread)>;
+constexpr void (*kLoops[])(Threads, size_t, const Task&) = {
+    [](Threads threads, size_t n_tasks, const Task& task) { ParallelFor(threads, n_tasks, task); },
+    [](Threads threads, size_t n_tasks, const Task& task) { ParallelForRuns(threads, n_tasks, task); },
+};
+
 class ParallelForTest : public testing::TestWithParam<Case> {};
 INSTANTIATE_TEST_SUITE_P(Sizes, ParallelForTest,
                          testing::Values(Case{1, 0}, Case{4, 0}, Case{1, 1}, Case{4, 1}, Case{1, 100},
@@ -25,26 +32,45 @@ INSTANTIATE_TEST_SUITE_P(Sizes, ParallelForTest,
 
 TEST_P(ParallelForTest, RunsEveryTaskOnceOnAThreadInRange) {
   const auto [threads, n_tasks] = GetParam();
-  std::vector<std::atomic<int>> runs(n_tasks);
-  std::atomic<bool> in_range = true;
-  ParallelFor({threads}, n_tasks, [&](size_t task, size_t thread) {
-    runs.at(task).fetch_add(1);
-    if (thread >= (threads ? threads : 1)) in_range = false;
-  });
-  for (size_t task = 0; task < n_tasks; ++task) EXPECT_EQ(runs[task], 1) << task;
-  EXPECT_TRUE(in_range);
+  for (const auto loop : kLoops) {
+    std::vector<std::atomic<int>> runs(n_tasks);
+    std::atomic<bool> in_range = true;
+    loop({threads}, n_tasks, [&, threads = threads](size_t task, size_t thread) {
+      runs.at(task).fetch_add(1);
+      if (thread >= (threads ? threads : 1)) in_range = false;
+    });
+    for (size_t task = 0; task < n_tasks; ++task) EXPECT_EQ(runs[task], 1) << task;
+    EXPECT_TRUE(in_range);
+  }
 }
 
 // Scratch memory belongs to a thread index: two tasks at a time under one index would tear it.
 TEST_P(ParallelForTest, NeverRunsTwoTasksUnderOneThreadIndexAtATime) {
   const auto [threads, n_tasks] = GetParam();
-  std::vector<std::atomic<int>> busy(threads ? threads : 1);
-  std::atomic<bool> overlapped = false;
-  ParallelFor({threads}, n_tasks, [&](size_t, size_t thread) {
-    if (busy[thread].fetch_add(1) != 0) overlapped = true;
-    busy[thread].fetch_sub(1);
+  for (const auto loop : kLoops) {
+    std::vector<std::atomic<int>> busy(threads ? threads : 1);
+    std::atomic<bool> overlapped = false;
+    loop({threads}, n_tasks, [&](size_t, size_t thread) {
+      if (busy[thread].fetch_add(1) != 0) overlapped = true;
+      busy[thread].fetch_sub(1);
+    });
+    EXPECT_FALSE(overlapped);
+  }
+}
+
+TEST(ParallelForRuns, ThreadsBeginInRunsOfTheirOwn) {
+  std::atomic<size_t> begun = 0, before_second_run = 0;
+  std::atomic<bool> second_run = false;
+  ParallelForRuns({2}, 100, [&](size_t task, size_t) {
+    const size_t before = begun.fetch_add(1);
+    if (task == 50) {
+      before_second_run = before;
+      second_run = true;
+    }
+    while (task == 0 && !second_run) std::this_thread::yield();  // no thread can pass, nor wait in vain
   });
-  EXPECT_FALSE(overlapped);
+  EXPECT_EQ(begun, 100u);
+  EXPECT_LE(before_second_run, 1u);
 }
 
 TEST(ParallelFor, ResultsAreVisibleAfterwards) {
@@ -64,14 +90,16 @@ TEST(ParallelFor, OneThreadRunsTasksInOrder) {
 
 TEST(ParallelFor, CancellingSkipsTasksNotYetBegun) {
   for (const size_t threads : {1u, 4u}) {
-    std::atomic<bool> cancel = false;
-    std::atomic<size_t> runs = 0;
-    ParallelFor({threads, &cancel}, 100000, [&](size_t, size_t) {
-      if (runs.fetch_add(1) == 10) cancel = true;
-    });
-    EXPECT_GE(runs, 11u);
-    EXPECT_LT(runs, 100000u);
-    ParallelFor({threads, &cancel}, 10, [&](size_t, size_t) { FAIL(); });
+    for (const auto loop : kLoops) {
+      std::atomic<bool> cancel = false;
+      std::atomic<size_t> runs = 0;
+      loop({threads, &cancel}, 100000, [&](size_t, size_t) {
+        if (runs.fetch_add(1) == 10) cancel = true;
+      });
+      EXPECT_GE(runs, 11u);
+      EXPECT_LT(runs, 100000u);
+      loop({threads, &cancel}, 10, [&](size_t, size_t) { FAIL(); });
+    }
   }
 }
 
