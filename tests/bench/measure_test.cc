@@ -220,6 +220,16 @@ TEST(PeakMeter, MeasuresEveryInstructionSet) {
   hw::SelectIsa("auto");
 }
 
+TEST(QuietJudge, ComparesWithTheBestOfThisCore) {
+  QuietJudge judge;
+  EXPECT_FALSE(judge.IsQuiet(0.8));
+  EXPECT_TRUE(judge.IsQuiet(0.95));  // all that a Zen 4 core does
+  EXPECT_TRUE(judge.IsQuiet(0.92));
+  EXPECT_TRUE(judge.IsQuiet(0.99));
+  EXPECT_FALSE(judge.IsQuiet(0.92));
+  EXPECT_FALSE(judge.IsQuiet(0));
+}
+
 TEST(PeakMeter, LoopsComputeWhatTheySay) {
   for (const hw::Isa isa : hw::AvailableIsas()) {
     hw::SelectIsa(isa);

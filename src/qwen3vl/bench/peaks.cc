@@ -70,7 +70,9 @@ PeakMeter::PeakMeter(const PeakOptions& options)
 
 void PeakMeter::Calibrate() {
   const int isa = static_cast<int>(hw::SelectedIsa());
-  if (fma_isa_ != isa) fma_iterations_ = IterationsFor(fma_seconds_ / kTasksPerThread);
+  if (fma_isa_ == isa) return;
+  fma_iterations_ = IterationsFor(fma_seconds_ / kTasksPerThread);
+  judge_ = {};
   fma_isa_ = isa;
 }
 
