@@ -54,7 +54,7 @@ void ParallelFor(Threads threads, size_t n_tasks, const Fn& fn) {
 
 // The same for tasks that stream memory: a thread goes through neighbours, one run of tasks for each thread,
 // and helps with the runs of others when its own is done. What a task has asked for ahead belongs to the next
-// one.
+// one. At most 256 threads take part.
 template <class Fn>
 void ParallelForRuns(Threads threads, size_t n_tasks, const Fn& fn) {
   constexpr size_t kMostRuns = 256;

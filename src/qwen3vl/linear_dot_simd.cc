@@ -175,7 +175,7 @@ HWY_INLINE float DotRowInt8(const uint8_t* src, size_t cols, const std::byte* x)
     PrefetchAhead<kStepBytes>(src);
     const size_t n_blocks = cols - k < 256 ? (cols - k) / 32 : 8;
     Codes codes;  // of this step alone: then they need not go through memory
-    if (HWY_UNLIKELY(n_blocks < 8)) std::memset(codes.q, 0, sizeof codes.q);
+    if (HWY_UNLIKELY(n_blocks < 8)) std::memset(codes.q, 0, sizeof codes.q);  // zeros beyond the columns
     Unpack<kFormat>(src, n_blocks, codes);
     DotCodes<CodesOf(kFormat)>(codes, a + k, floats, acc);
   }
