@@ -11,6 +11,7 @@
 #include "hw/aligned_buffer.h"
 #include "hw/checked.h"
 #include "hw/cpu_info.h"
+#include "qwen3vl/interleave.h"
 #include "qwen3vl/linear_simd.h"
 
 namespace qwen3vl {
@@ -86,7 +87,8 @@ PartPlan PlanStream(const LinearPart& part, PackedActivations& activations, hw::
   plan.int8 = UsesInt8(part);
   plan.packed = plan.int8 ? activations.Rows() : nullptr;
   const size_t min_rows = CeilDiv(kMinStreamBytes, std::max<size_t>(1, part.w->row_bytes()));
-  plan.rows_per_task = std::max(min_rows, CeilDiv(part.w->rows, 8 * std::max<size_t>(1, threads.count)));
+  const size_t rows = std::max(min_rows, CeilDiv(part.w->rows, 8 * std::max<size_t>(1, threads.count)));
+  plan.rows_per_task = CeilDiv(rows, kInterleavedRows) * kInterleavedRows;
   plan.n_tasks = CeilDiv(part.w->rows, plan.rows_per_task);
   return plan;
 }

@@ -18,6 +18,8 @@ struct Weight {
   hw::Format format = hw::Format::kF32;
   size_t rows = 0;
   size_t cols = 0;
+  // The same rows as InterleaveRows arranges them, which products in 8 bits then read; or null.
+  const std::byte* interleaved = nullptr;
 
   size_t row_bytes() const { return hw::RowBytes(format, cols); }
   size_t bytes() const { return rows * row_bytes(); }

@@ -13,6 +13,7 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 //
+#include "qwen3vl/linear_eight-inl.h"
 #include "qwen3vl/linear_quantize-inl.h"
 #include "qwen3vl/linear_unpack-inl.h"
 
@@ -182,8 +183,28 @@ HWY_INLINE float DotRowInt8(const uint8_t* src, size_t cols, const std::byte* x)
   return hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(acc[0], acc[1]), hn::Add(acc[2], acc[3]))));
 }
 
+#if HWY_TARGET <= HWY_AVX2
+template <Format kFormat>
+void DotInterleavedRows(const ProductTask& task) {
+  const size_t cols = task.w->cols, stride = QuantizedRow::Bytes(cols);
+  alignas(32) float sums[kInterleavedRows];
+  for (size_t r = task.row_begin; r < task.row_end; r += kInterleavedRows) {
+    const auto* rows = reinterpret_cast<const uint8_t*>(task.w->interleaved + r * task.w->row_bytes());
+    for (size_t c = 0; c < task.x.rows; ++c) {
+      _mm256_store_ps(sums, DotEightRows<kFormat>(rows, cols, task.packed + c * stride));
+      for (size_t i = 0; i < kInterleavedRows; ++i) StoreSum(task, r + i, c, sums[i]);
+    }
+  }
+}
+#endif
+
 template <Format kFormat>
 void DotRowsInt8Of(const ProductTask& task) {
+#if HWY_TARGET <= HWY_AVX2
+  if constexpr (HasInterleaved(kFormat)) {
+    if (task.w->interleaved) return DotInterleavedRows<kFormat>(task);
+  }
+#endif
   const size_t cols = task.w->cols, stride = QuantizedRow::Bytes(cols);
   for (size_t r = task.row_begin; r < task.row_end; ++r)
     for (size_t c = 0; c < task.x.rows; ++c)

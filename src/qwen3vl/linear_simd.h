@@ -18,6 +18,20 @@ namespace qwen3vl {
 // Largest value of an unpacked code: says how many products an int16 can take before it overflows.
 enum class CodeRange { kUnsigned4, kUnsigned5, kUnsigned6, kSigned8 };
 
+// How many products of a code with an activation of at most 127, two to a sum, an int16 can add up.
+constexpr size_t PairSumsInWord(CodeRange range) {
+  switch (range) {
+    case CodeRange::kUnsigned4:
+      return 8;
+    case CodeRange::kUnsigned5:
+      return 4;
+    case CodeRange::kUnsigned6:
+      return 2;
+    default:
+      return 1;
+  }
+}
+
 struct CodeInfo {
   CodeRange range;
   size_t sub_block;  // weights that share a scale: 16 or 32

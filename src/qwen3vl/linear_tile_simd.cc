@@ -27,6 +27,7 @@ constexpr size_t kPanelVectors = 2;
 }  // namespace qwen3vl::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
+#include "qwen3vl/linear_eight-inl.h"
 #include "qwen3vl/linear_panel-inl.h"
 #include "qwen3vl/linear_quantize-inl.h"
 #include "qwen3vl/linear_unpack-inl.h"
@@ -137,9 +138,7 @@ HWY_INLINE void SubBlockSums(const std::byte* panel, const std::byte* group,
                               HWY_ATTR { return LoadWord(group + (step * kCols + c) * 4); };
 #if QWEN3VL_PAIR_PRODUCTS
   if constexpr (!L::kWords) {
-    constexpr size_t kRoom = kInfo.range == CodeRange::kUnsigned4   ? 8
-                             : kInfo.range == CodeRange::kUnsigned5 ? 4
-                                                                    : 2;
+    constexpr size_t kRoom = PairSumsInWord(kInfo.range);
     constexpr size_t kRun = kRoom < kSteps ? kRoom : kSteps;
 #pragma GCC unroll 4
     for (size_t run = 0; run < kSteps; run += kRun) {
@@ -303,6 +302,54 @@ HWY_NOINLINE void PackPanel(const ProductTask& task, size_t block, size_t n_bloc
   }
 }
 
+#if HWY_TARGET <= HWY_AVX2
+// The same from interleaved rows, which lie as the panel wants them.
+template <Format kFormat>
+HWY_NOINLINE void PackInterleavedPanel(const ProductTask& task, size_t block, size_t n_blocks,
+                                       std::byte* panel) {
+  using L = Layout<CodesOf(kFormat)>;
+  static_assert(kPanelRows % kInterleavedRows == 0);
+  const InterleavedGroup layout(kFormat, task.w->cols);
+  const size_t rows = task.row_end - task.row_begin;
+  if (rows < kPanelRows) std::memset(panel, 0, n_blocks * L::kPanelBlock);
+  for (size_t row = 0; row < rows; row += kInterleavedRows) {
+    const auto* group =
+        reinterpret_cast<const uint8_t*>(task.w->interleaved + (task.row_begin + row) * task.w->row_bytes());
+    for (size_t b = 0; b < n_blocks; b += 8) {
+      const EightBlock<kFormat> eight(group + layout.words_at + (block + b) / 8 * layout.words_bytes,
+                                      group + (block + b) / 8 * layout.rest_bytes);
+      std::byte* to = panel + b * L::kPanelBlock;
+      const auto place = [&]<size_t kWord>(__m256i codes) HWY_ATTR {
+        constexpr size_t kSub = 4 * kWord / L::kSub, kInBlock = kSub % L::kSubs;
+        std::byte* of_block = to + kWord / 8 * L::kPanelBlock;
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(of_block + kWord % 8 * 4 * kPanelRows + 4 * row),
+                            codes);
+        if constexpr (4 * kWord % L::kSub == 0) {
+          auto* floats = reinterpret_cast<float*>(of_block + L::kPanelCodes) + row;
+          _mm256_storeu_ps(floats + kInBlock * kPanelRows,
+                           _mm256_mul_ps(eight.d, eight.template Scale<kSub>()));
+          _mm256_storeu_ps(floats + (L::kSubs + kInBlock) * kPanelRows,
+                           _mm256_mul_ps(eight.dmin, eight.template Min<kSub>()));
+        }
+      };
+      Unrolled([&]<size_t kWord>() HWY_ATTR { eight.template Word<kWord>(place); },
+               std::make_index_sequence<EightBlock<kFormat>::kWords>());
+    }
+  }
+}
+#endif
+
+// Blocks of the task's rows from whichever form there is.
+template <Format kFormat>
+HWY_INLINE void PackPanelOf(const ProductTask& task, size_t block, size_t n_blocks, std::byte* panel) {
+#if HWY_TARGET <= HWY_AVX2
+  if constexpr (HasInterleaved(kFormat)) {
+    if (task.w->interleaved) return PackInterleavedPanel<kFormat>(task, block, n_blocks, panel);
+  }
+#endif
+  PackPanel<kFormat>(task, block, n_blocks, panel);
+}
+
 template <Format kFormat>
 void TileRowsOf(const TileInfo& info, const ProductTask& task) {
   constexpr CodeInfo kInfo = CodesOf(kFormat);
@@ -315,7 +362,7 @@ void TileRowsOf(const TileInfo& info, const ProductTask& task) {
     MultiplyChunk<kCols>(
         task,
         [&](const ProductTask& panel, size_t p)
-            HWY_ATTR { PackPanel<kFormat>(panel, block, count, panel_at(p)); },
+            HWY_ATTR { PackPanelOf<kFormat>(panel, block, count, panel_at(p)); },
         [&](size_t p, size_t g, float* out, size_t stride) HWY_ATTR {
           const std::byte* group = task.packed + g * info.group_bytes + block * L::kGroupBlock;
           TileKernel<kInfo>(panel_at(p), group, info.group_bytes, count, out, stride);

@@ -13,6 +13,7 @@ namespace qwen3vl {
 
 struct Model::Impl {
   ModelFiles files;
+  size_t repacked_bytes = 0;
   std::optional<Tokenizer> tokenizer;
   ChatTemplate chat_template = ChatTemplate::kQwen3VlInstruct;
 };

@@ -11,6 +11,7 @@
 #include "qwen3vl/image.h"
 #include "qwen3vl/model.h"
 #include "qwen3vl/model_files.h"
+#include "qwen3vl/repack.h"
 #include "qwen3vl/sampler.h"
 
 namespace qwen3vl {
@@ -122,10 +123,20 @@ Model Model::Load(const std::string& path, const ModelOptions& options) {
       warn(path + ": " + (source.chat_template.empty() ? "no chat template" : "unknown chat template") +
            ", using that of Qwen3-VL Instruct");
   }
+  impl->repacked_bytes =
+      Repack(impl->files, options.repack, hw::Threads{hw::ProbeCpu().default_threads}, [&] {
+        const size_t all = MakeModelInfo(impl->files).weight_bytes;
+        if (load.progress && !load.progress(all, all))
+          throw Error(ErrorCode::kCancelled, "loading was cancelled");
+      });
   return Model(std::move(impl));
 }
 
-ModelInfo Model::info() const { return MakeModelInfo(impl_->files); }
+ModelInfo Model::info() const {
+  ModelInfo info = MakeModelInfo(impl_->files);
+  info.repacked_bytes = impl_->repacked_bytes;
+  return info;
+}
 
 SamplingOptions Model::default_sampling() const { return ToSamplingOptions(impl_->files.config.sampling); }
 

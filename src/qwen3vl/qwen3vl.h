@@ -115,8 +115,15 @@ QWEN3VL_API Message TextMessage(std::string role, std::string text);
 // ---- The model
 // -------------------------------------------------------------------------------------------------------------
 
+// Copies of the text model's matrices in Q4_K, Q5_K and Q6_K, rows interleaved, which are streamed faster
+// (AVX2 and later), but not by exact sessions and not for layers on a GPU. They take the memory that those
+// weights take in the file, whose own pages may then be dropped. kAuto: where the free memory holds both and
+// 1 GiB besides.
+enum class RepackChoice { kAuto, kOn, kOff };
+
 struct ModelOptions {
-  std::string mmproj;   // vision GGUF; empty: found beside the text file
+  std::string mmproj;  // vision GGUF; empty: found beside the text file
+  RepackChoice repack = RepackChoice::kAuto;
   LogFn log;            // one line at a time, no line end
   ProgressFn progress;  // Phase::kLoad; false: Error(kCancelled)
 };
@@ -124,9 +131,10 @@ struct ModelOptions {
 struct ModelInfo {
   std::string name;
   size_t n_layers = 0, dim = 0, n_heads = 0, n_kv_heads = 0, head_dim = 0, vocab_size = 0, max_seq_len = 0;
-  size_t n_experts = 0;      // 0: dense
-  size_t vision_layers = 0;  // 0: text only
-  size_t weight_bytes = 0;   // as they lie in the files
+  size_t n_experts = 0;       // 0: dense
+  size_t vision_layers = 0;   // 0: text only
+  size_t weight_bytes = 0;    // as they lie in the files
+  size_t repacked_bytes = 0;  // of them copied for speed (RepackChoice)
   bool has_tokenizer = false;
   bool thinking = false;           // replies begin inside the reasoning
   size_t pixels_per_token = 1024;  // area of a picture that becomes one token

@@ -140,7 +140,7 @@ const char* qwen3vl_last_error(void) { return last_error.c_str(); }
 const char* qwen3vl_version(void) { return QWEN3VL_VERSION; }
 
 void qwen3vl_model_options_init(qwen3vl_model_options* o) {
-  *o = {sizeof *o, nullptr, nullptr, nullptr, nullptr};
+  *o = {sizeof *o, nullptr, nullptr, nullptr, nullptr, QWEN3VL_REPACK_AUTO};
 }
 void qwen3vl_session_options_init(qwen3vl_session_options* o) {
   *o = {sizeof *o, 0, 0, QWEN3VL_KV_F16, 0, nullptr, nullptr, nullptr, 0, QWEN3VL_GPU_VISION_AUTO};
@@ -155,9 +155,13 @@ qwen3vl_status qwen3vl_model_load(const char* path, const qwen3vl_model_options*
     Require(path, "path");
     Require(model, "model");
     const qwen3vl_model_options o = WithDefaults(options, qwen3vl_model_options_init);
-    *model = new qwen3vl_model{qwen3vl::Model::Load(path, {.mmproj = o.mmproj ? o.mmproj : "",
-                                                           .log = Wrap(o.log, o.user),
-                                                           .progress = Wrap(o.progress, o.user)})};
+    if (o.repack < QWEN3VL_REPACK_AUTO || o.repack > QWEN3VL_REPACK_OFF)
+      throw Error(ErrorCode::kInvalidArgument, "repack: " + std::to_string(o.repack) + ", want 0 to 2");
+    *model =
+        new qwen3vl_model{qwen3vl::Model::Load(path, {.mmproj = o.mmproj ? o.mmproj : "",
+                                                      .repack = static_cast<qwen3vl::RepackChoice>(o.repack),
+                                                      .log = Wrap(o.log, o.user),
+                                                      .progress = Wrap(o.progress, o.user)})};
   });
 }
 

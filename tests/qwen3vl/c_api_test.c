@@ -43,6 +43,10 @@ static void check_errors(const char* model_path, const char* missing) {
         "an overflowing picture is refused");
 
   qwen3vl_model_options_init(&options);
+  options.repack = 3;
+  check(qwen3vl_model_load(model_path, &options, &model) == QWEN3VL_INVALID_ARGUMENT,
+        "an unknown way to repack is refused");
+  options.repack = QWEN3VL_REPACK_ON;
   options.progress = stop_loading;
   check(qwen3vl_model_load(model_path, &options, &model) == QWEN3VL_CANCELLED, "loading can be cancelled");
   qwen3vl_model_free(NULL);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "hw/cpu_info.h"
 #include "qwen3vl/qwen3vl.h"
 #include "support/golden_model.h"
 #include "support/near.h"
@@ -60,7 +61,8 @@ TEST_P(QuantizedModelTest, LogitsAsNearToTheReferenceAsTheFormatAllows) {
   if (!test::DataExists(std::string("gguf/models/") + f.file))
     GTEST_SKIP() << f.file << " is only in the complete recordings";
   const test::GoldenFile golden("gguf/cases/" + std::string(f.name) + ".safetensors");
-  const Model model = Model::Load(ModelPath(f.file));
+  const Model model = Model::Load(ModelPath(f.file), {.repack = RepackChoice::kOff});
+  const Model repacked = Model::Load(ModelPath(f.file), {.repack = RepackChoice::kOn});
   for (const std::string sequence : {"one", "short", "long"}) {
     SCOPED_TRACE(sequence);
     const std::vector<int32_t> ids = golden[sequence + ".input_ids"].Ints();
@@ -68,8 +70,40 @@ TEST_P(QuantizedModelTest, LogitsAsNearToTheReferenceAsTheFormatAllows) {
     const std::vector<float> wanted = reference.Floats();
     EXPECT_TRUE(test::AllNear(Logits(model, ids, /*exact=*/true, reference.shape[0]), wanted,
                               reference.shape[1], 1e-4));
-    const std::vector<float> fast = Logits(model, ids, /*exact=*/false, reference.shape[0]);
-    EXPECT_LE(test::RelativeError(fast, wanted), 1.5 * f.llamacpp_error);
+    for (const Model* m : {&model, &repacked}) {
+      const std::vector<float> fast = Logits(*m, ids, /*exact=*/false, reference.shape[0]);
+      EXPECT_LE(test::RelativeError(fast, wanted), 1.5 * f.llamacpp_error);
+    }
+  }
+}
+
+// Half of a file in Q4_K_M, at least, is in formats that have copies; one in BF16 is not.
+TEST(GgufGolden, RepackedBytesAreThoseOfTheFormatsThatHaveCopies) {
+  const auto repacked = [](const char* file, RepackChoice choice) {
+    return Model::Load(ModelPath(file), {.repack = choice}).info().repacked_bytes;
+  };
+  const ModelInfo q4_k_m = Model::Load(ModelPath("tiny-q-q4_k_m.gguf")).info();
+  const bool has_products = hw::SelectedIsa() >= hw::Isa::kAvx2;
+  EXPECT_EQ(repacked("tiny-q-q4_k_m.gguf", RepackChoice::kOff), 0u);
+  EXPECT_EQ(repacked("tiny-q-q4_k_m.gguf", RepackChoice::kOn) > q4_k_m.weight_bytes / 2, has_products);
+  EXPECT_EQ(repacked("tiny-b-bf16.gguf", RepackChoice::kOn), 0u);
+}
+
+TEST(GgufGolden, RepackingCanBeCancelled) {
+  size_t calls = 0, last_calls = 0;
+  const auto load = [&](size_t stop_at) {
+    calls = 0;
+    return Model::Load(
+        ModelPath("tiny-q-q4_k_m.gguf"),
+        {.repack = RepackChoice::kOn, .progress = [&](const Progress&) { return ++calls != stop_at; }});
+  };
+  load(0);
+  last_calls = calls;
+  try {
+    load(last_calls);  // the last step is one of repacking, where there is any
+    FAIL() << "loaded";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kCancelled);
   }
 }
 

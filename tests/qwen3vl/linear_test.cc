@@ -13,6 +13,7 @@
 
 #include "hw/cpu_info.h"
 #include "hw/float16.h"
+#include "qwen3vl/interleave.h"
 #include "qwen3vl/quant.h"
 #include "support/golden.h"
 #include "support/near.h"
@@ -172,6 +173,51 @@ TEST_P(LinearTest, EveryFormatAndShapeWithinItsErrorBound) {
               Within(RunLinear(m, x, n, {}, 1), want.y, fast_is_float ? want.exact_error : want.fast_error));
         }
       }
+}
+
+// The copy of a matrix that products in 8 bits stream, at an odd address; nothing after it.
+struct Interleaved {
+  std::vector<std::byte> bytes;
+  explicit Interleaved(Matrix& m) : bytes(1 + m.w.bytes()) {
+    InterleaveRows(m.w, bytes.data() + 1, {2});
+    m.w.interleaved = bytes.data() + 1;
+  }
+};
+
+TEST_P(LinearTest, InterleavedRowsWithinTheSameErrorBound) {
+  for (Format format : {Format::kQ4_K, Format::kQ5_K, Format::kQ6_K})
+    for (size_t cols : ColsFor(format))
+      for (size_t rows : {8u, 24u, 72u, 136u}) {
+        Matrix m = RandomMatrix(format, rows, cols, 7 * cols + rows);
+        ASSERT_TRUE(CanInterleave(m.w));
+        const Interleaved copy(m);
+        for (size_t n : {1u, 2u, 4u, 5u, 33u}) {
+          SCOPED_TRACE(std::string(hw::Name(format)) + " rows " + std::to_string(rows) + " cols " +
+                       std::to_string(cols) + " n " + std::to_string(n));
+          const std::vector<float> x = test::SeededNormal(n, n * cols);
+          const Wanted want = Multiply(m, x, n);
+          ASSERT_TRUE(Within(RunLinear(m, x, n, {}, 1), want.y, want.fast_error));
+          ASSERT_TRUE(
+              Within(RunLinear(m, x, n, {.precision = Precision::kExact}, 3), want.y, want.exact_error));
+        }
+      }
+}
+
+// Whichever of the two forms is not read may hold anything.
+TEST_P(LinearTest, OneFormOfTheRowsIsRead) {
+  for (Format format : {Format::kQ4_K, Format::kQ5_K, Format::kQ6_K})
+    for (size_t n : {1u, 3u, 50u}) {
+      SCOPED_TRACE(std::string(hw::Name(format)) + " n " + std::to_string(n));
+      Matrix m = RandomMatrix(format, 136, 512, 5);
+      Interleaved copy(m);
+      const std::vector<float> x = test::SeededNormal(6, n * 512);
+      const std::vector<float> one = RunLinear(m, x, n, {}, 1);
+      const bool reads_copy = HasInterleavedProducts();
+      std::ranges::fill(reads_copy ? m.bytes : copy.bytes, std::byte{0});
+      for (size_t threads : {1u, 2u, 3u, 40u}) EXPECT_EQ(RunLinear(m, x, n, {}, threads), one);
+      std::ranges::fill(reads_copy ? copy.bytes : m.bytes, std::byte{0});
+      EXPECT_NE(RunLinear(m, x, n, {}, 1), one);
+    }
 }
 
 // Both round activations alike, so that what is left between them is the order of sums.

@@ -28,8 +28,7 @@ class ImageRun {
   ImageRun(const ImageOptionsBench& options, const MeasureOptions& measure)
       : options_(options),
         measure_(measure),
-        model_(Model::Load(options.model,
-                           {.mmproj = options.mmproj, .log = options.session.log, .progress = {}})),
+        model_(Model::Load(options.model, options.load)),
         config_(model_.impl()->files.config) {
     if (!config_.vision)
       throw Error(ErrorCode::kUnsupported,
@@ -125,9 +124,9 @@ class ImageRun {
     row.tokens = prompt.image_tokens;
     row.accuracy = accuracy_;
     row.command = options_.command + " -m " + ShellWord(options_.model) +
-                  (options_.mmproj.empty() ? "" : " --mmproj " + ShellWord(options_.mmproj)) + " --sizes " +
-                  std::to_string(size.first) + "x" + std::to_string(size.second) + " --counts " +
-                  std::to_string(count) + " --threads " + std::to_string(session.threads()) +
+                  (options_.load.mmproj.empty() ? "" : " --mmproj " + ShellWord(options_.load.mmproj)) +
+                  " --sizes " + std::to_string(size.first) + "x" + std::to_string(size.second) +
+                  " --counts " + std::to_string(count) + " --threads " + std::to_string(session.threads()) +
                   options_.command_tail;
     return row;
   }

@@ -7,6 +7,7 @@
 #include "qwen3vl/bench/linear_case.h"
 #include "qwen3vl/bench/rounds.h"
 #include "qwen3vl/error.h"
+#include "qwen3vl/interleave.h"
 #include "qwen3vl/kv_type.h"
 #include "qwen3vl/tuning.h"
 
@@ -207,7 +208,14 @@ class LayerRun {
         problem.copies = Copies(shape.outputs * hw::RowBytes(format, shape.inputs), preset, layer);
       const std::string rest = " --tokens " + std::to_string(n_tokens) + " --dtype " +
                                std::string(hw::Name(format)) + (options_.exact ? " --exact" : "");
-      variants.push_back(MakeLinearVariant(problem, NewRow(preset, layer, rest)));
+      const bool both = !options_.exact && HasInterleavedProducts() &&
+                        CanInterleave({nullptr, format, shape.outputs, shape.inputs});
+      if (!both || options_.repack != RepackChoice::kOn)
+        variants.push_back(
+            MakeLinearVariant(problem, NewRow(preset, layer, rest + (both ? " --repack off" : ""))));
+      if (!both || options_.repack == RepackChoice::kOff) continue;
+      problem.interleaved = true;
+      variants.push_back(MakeLinearVariant(problem, NewRow(preset, layer, rest + " --repack on")));
     }
     Take(variants);
   }

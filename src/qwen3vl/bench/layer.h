@@ -29,6 +29,7 @@ struct LayerOptions {
   size_t tile = 0, q_rows = 0;       // 0: by the plan
   bool use_tuning = true;            // follow the stored measurement where no tile is given
   bool exact = false;                // products in float32 throughout
+  RepackChoice repack = RepackChoice::kAuto;  // products of rows as in a file or interleaved; kAuto: both
   bool cold = true;        // decode steps and single-row products use copies in turn that no cache holds
   size_t check_rows = 16;  // query rows whose error is measured
   double max_standard_flop = 2e11;              // standard attention is left out of longer problems: a note

@@ -13,6 +13,7 @@
 #include "qwen3vl/bench/random.h"
 #include "qwen3vl/deviation.h"
 #include "qwen3vl/error.h"
+#include "qwen3vl/interleave.h"
 #include "qwen3vl/quant.h"
 
 namespace qwen3vl::bench {
@@ -64,12 +65,13 @@ void RandomBlocks(hw::Format format, RandomBits& bits, std::byte* row, size_t ro
 
 struct LinearData {
   LinearProblem problem;
-  hw::AlignedBuffer<std::byte> weights;  // [copies] matrices
+  hw::AlignedBuffer<std::byte> one;      // matrix
+  hw::AlignedBuffer<std::byte> weights;  // [copies] of it, interleaved where that is asked for
   hw::AlignedBuffer<float> x, y;
 
   Weight Matrix(size_t copy) const {
-    Weight w{weights.data(), problem.format, problem.shape.outputs, problem.shape.inputs};
-    w.data += copy * w.bytes();
+    Weight w{one.data(), problem.format, problem.shape.outputs, problem.shape.inputs};
+    (problem.interleaved ? w.interleaved : w.data) = weights.data() + copy * one.size();
     return w;
   }
   void Run(size_t copy) {
@@ -127,10 +129,17 @@ hw::AlignedBuffer<std::byte> RandomWeights(hw::Format format, size_t rows, size_
 Variant MakeLinearVariant(const LinearProblem& p, Row row) {
   const auto data = std::make_shared<LinearData>();
   data->problem = p;
-  const auto one = RandomWeights(p.format, p.shape.outputs, p.shape.inputs, 11);
+  data->one = RandomWeights(p.format, p.shape.outputs, p.shape.inputs, 11);
+  const hw::AlignedBuffer<std::byte>& one = data->one;
   data->weights = hw::AlignedBuffer<std::byte>(hw::CheckedMul(one.size(), p.copies, "weights"));
-  for (size_t copy = 0; copy < p.copies; ++copy)
-    std::memcpy(data->weights.data() + copy * one.size(), one.data(), one.size());
+  for (size_t copy = 0; copy < p.copies; ++copy) {
+    std::byte* to = data->weights.data() + copy * one.size();
+    if (p.interleaved) {
+      InterleaveRows({one.data(), p.format, p.shape.outputs, p.shape.inputs}, to, hw::Threads{p.threads});
+    } else {
+      std::memcpy(to, one.data(), one.size());
+    }
+  }
   data->x = hw::AlignedBuffer<float>(p.n_tokens * p.shape.inputs);
   FillRandom(data->x.span(), 12);
   data->y = hw::AlignedBuffer<float>::Zeroed(p.n_tokens * p.shape.outputs);
@@ -141,7 +150,7 @@ Variant MakeLinearVariant(const LinearProblem& p, Row row) {
   if (p.copies > 1) row.shape.emplace_back("copies", p.copies);
   row.length = p.n_tokens;
   row.dtype = hw::Name(p.format);
-  row.path = p.precision == Precision::kExact ? "exact" : "fast";
+  row.path = p.precision == Precision::kExact ? "exact" : p.interleaved ? "interleaved" : "fast";
   row.threads = p.threads;
   row.isa = hw::Name(hw::SelectedIsa());
   row.flop = 2 * n * outputs * inputs;

@@ -20,6 +20,7 @@ struct LinearProblem {
   size_t n_tokens = 1;
   size_t copies = 1;  // of the weights, used in turn
   Precision precision = Precision::kFast;
+  bool interleaved = false;  // the copy that loading makes (interleave.h); for formats that have one
   size_t threads = 1;
 };
 

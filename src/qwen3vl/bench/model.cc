@@ -29,8 +29,7 @@ class ModelRun {
   ModelRun(const ModelOptionsBench& options, const MeasureOptions& measure)
       : options_(options),
         measure_(measure),
-        model_(Model::Load(options.model,
-                           {.mmproj = options.mmproj, .log = options.session.log, .progress = {}})),
+        model_(Model::Load(options.model, options.load)),
         config_(model_.impl()->files.config),
         session_(model_, WithContext(options)) {}
 
@@ -101,8 +100,8 @@ class ModelRun {
     row.formula =
         "flop: 2 a weight met, 4 * head_dim a key seen, all heads and layers; bytes: weights, keys, values";
     row.command = options_.command + " -m " + ShellWord(options_.model) +
-                  (options_.mmproj.empty() ? "" : " --mmproj " + ShellWord(options_.mmproj)) + " --prompt " +
-                  std::to_string(options_.prompt_tokens) + " --generate " +
+                  (options_.load.mmproj.empty() ? "" : " --mmproj " + ShellWord(options_.load.mmproj)) +
+                  " --prompt " + std::to_string(options_.prompt_tokens) + " --generate " +
                   std::to_string(options_.generate_tokens) + " --depths " + std::to_string(depth) +
                   " --threads " + std::to_string(session_.threads()) + options_.command_tail;
     return row;

@@ -16,7 +16,8 @@ namespace qwen3vl::bench {
 using RowSink = std::function<void(const Row&)>;
 
 struct ModelOptionsBench {
-  std::string model, mmproj;
+  std::string model;
+  ModelOptions load;
   SessionOptions session;                  // the context is chosen to hold what is measured
   size_t prompt_tokens = 512;              // 0: not measured
   size_t generate_tokens = 64;             // 0: not measured
@@ -37,7 +38,8 @@ void RunModel(const ModelOptionsBench& options, const MeasureOptions& measure, P
               const RowSink& sink);
 
 struct ImageOptionsBench {
-  std::string model, mmproj;
+  std::string model;
+  ModelOptions load;
   SessionOptions session;
   std::vector<std::pair<size_t, size_t>> sizes = {{256, 256}, {512, 512}};  // width, height
   std::vector<size_t> counts = {1};                                         // pictures of a prompt

@@ -16,6 +16,7 @@ void AddWholeModelOptions(CLI::App& app, CommonOptions& common, BenchOptions& be
   SessionOptions& s = common.session;
   AddPathOptions(app, s);
   AddGpuOptions(app, s);
+  AddRepack(app, common.repack);
   AddCount(app, "--chunk", s.prefill_chunk, "prompt tokens at a time; default 512", 1, kMaxTokens);
   app.add_flag("--exact", s.exact, "quantised weights times float activations");
   bench.measure.samples = 5;
@@ -41,6 +42,7 @@ std::string CommandTail(const CommonOptions& common, const BenchOptions& bench, 
   if (s.tile) tail += " --tile " + std::to_string(s.tile);
   if (!s.use_tuning) tail += " --tile prescribed";
   if (s.gpu_scores != GpuScores::kF32) tail += " --gpu-scores " + std::string(Name(s.gpu_scores));
+  if (common.repack != RepackChoice::kAuto) tail += " --repack " + std::string(Name(common.repack));
   if (s.exact) tail += " --exact";
   return tail + bench.CommandTail(isa);
 }

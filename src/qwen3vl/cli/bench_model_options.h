@@ -11,8 +11,8 @@
 
 namespace qwen3vl::cli {
 
-// --model, --mmproj, --kv-type, --attention, --gpu-layers, --gpu-vision, --tile, --chunk, --exact, and the
-// options of every measurement.
+// --model, --mmproj, --kv-type, --attention, --gpu-layers, --gpu-vision, --repack, --tile, --chunk, --exact,
+// and the options of every measurement.
 void AddWholeModelOptions(CLI::App& app, CommonOptions& common, BenchOptions& bench, bool model_required);
 
 // The session to measure: warnings go to `console`, Ctrl-C stops it.
@@ -26,7 +26,8 @@ template <class Options, class Measure>
 ExitCode RunWholeModel(const CommonOptions& common, BenchOptions& bench, Options& options, Console& console,
                        const Measure& measure) {
   options.model = common.model;
-  options.mmproj = common.mmproj;
+  options.load = LoadOptions(common);
+  options.load.log = console.Log();
   // A first look without the options tells a bad file from bad usage.
   ReadingFiles([&] { InspectModel(common.model, {.mmproj = common.mmproj, .session = {}}); });
   if (common.session.use_tuning)

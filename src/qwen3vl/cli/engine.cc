@@ -73,7 +73,9 @@ void CheckMemory(const CommonOptions& options, const ModelInfo& info, const std:
                                    FormatBytes(available) + " are free; " + MemoryAdvice(question, estimate));
 }
 
-void Announce(const CommonOptions& options, const Session& session, Console& console) {
+void Announce(const CommonOptions& options, const Model& model, const Session& session, Console& console) {
+  if (const size_t bytes = model.info().repacked_bytes)
+    console.Note("weights: " + FormatBytes(bytes) + " copied to be read faster (--repack)");
   if (!session.gpu_report().empty() && !console.verbose) console.Note("gpu: " + session.gpu_report());
   console.Note("attention: " + std::string(Name(options.session.attention)) + ", tile " +
                std::to_string(session.tile()) + " (" + session.tile_reason() + ")" + ", context " +
@@ -119,8 +121,10 @@ Engine StartEngine(const CommonOptions& given, const std::vector<Medium>& media,
   CheckInterrupted();
   const auto start = std::chrono::steady_clock::now();
   Model model = ReadingFiles([&] {
-    return Model::Load(options.model,
-                       {.mmproj = options.mmproj, .log = console.Log(), .progress = console.Progress()});
+    ModelOptions load = LoadOptions(options);
+    load.log = console.Log();
+    load.progress = console.Progress();
+    return Model::Load(options.model, load);
   });
   const double load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   CheckInterrupted();
@@ -131,7 +135,7 @@ Engine StartEngine(const CommonOptions& given, const std::vector<Medium>& media,
                 fitted_image_tokens};
   for (const Medium& m : media)
     console.Note((m.part.clip ? "clip " : "picture ") + DescribeMedium(m, engine));
-  Announce(options, engine.session, console);
+  Announce(options, engine.model, engine.session, console);
   return engine;
 }
 

@@ -217,6 +217,22 @@ void AddPathOptions(CLI::App& app, SessionOptions& s) {
   AddTile(app, s.tile, s.use_tuning);
 }
 
+void AddRepack(CLI::App& app, RepackChoice& repack, const std::string& help) {
+  AddParsed(app, "--repack", help, "CHOICE", [&repack](const std::string& text) {
+    for (const RepackChoice choice : {RepackChoice::kAuto, RepackChoice::kOn, RepackChoice::kOff})
+      if (text == Name(choice)) return void(repack = choice);
+    Reject("--repack", text, "on, off or auto");
+  });
+}
+
+ModelOptions LoadOptions(const CommonOptions& o) {
+  const bool unused = o.session.exact || o.session.gpu_layers > 0;
+  return {.mmproj = o.mmproj,
+          .repack = o.repack == RepackChoice::kAuto && unused ? RepackChoice::kOff : o.repack,
+          .log = {},
+          .progress = {}};
+}
+
 void AddGpuOptions(CLI::App& app, SessionOptions& s) {
   AddParsed(
       app, "--gpu-layers",
@@ -250,6 +266,7 @@ void AddSessionOptions(CLI::App& app, CommonOptions& o) {
   SessionOptions& s = o.session;
   AddAttentionOptions(app, o);
   AddGpuOptions(app, s);
+  AddRepack(app, o.repack);
   AddParsed(app, "--attention-layers", "text layers that differ, as in 8-15=standard,20=tiled", "LIST",
             [&s](const std::string& text) {
               for (const std::string& item : SplitList(text, ','))

@@ -42,6 +42,7 @@ struct SamplingFlags {
 
 struct CommonOptions {
   std::string model, mmproj;
+  RepackChoice repack = RepackChoice::kAuto;
   SessionOptions session;
   std::string isa;  // empty: the best, or what the environment says
   bool verbose = false;
@@ -52,14 +53,21 @@ struct CommonOptions {
 // -m, --mmproj, --verbose, --json. `model_required`: -m must be given.
 void AddModelOptions(CLI::App& app, CommonOptions& options, bool model_required = true);
 // --threads, --ctx, --kv-type, --chunk, --attention, --attention-layers, --gpu-layers, --gpu-vision,
-// --gpu-scores, --tile,
-// --isa, --exact, --check-finite, --min-image-tokens, --max-image-tokens, --force. Their defaults are those
-// of `options`.
+// --gpu-scores, --tile, --isa, --repack, --exact, --check-finite, --min-image-tokens, --max-image-tokens,
+// --force. Their defaults are those of `options`.
 void AddSessionOptions(CLI::App& app, CommonOptions& options);
 // --tile: 0 where it is chosen by the plan; `use_tuning`: by stored measurements too.
 void AddTile(CLI::App& app, size_t& tile, bool& use_tuning);
 // The part of them that says how attention runs: --kv-type, --attention, --gpu-scores, --tile.
 void AddPathOptions(CLI::App& app, SessionOptions& options);
+// --repack on|off|auto.
+void AddRepack(
+    CLI::App& app, RepackChoice& repack,
+    const std::string& help =
+        "copy weights in Q4_K, Q5_K and Q6_K to where they are read faster: on, off, or auto: where free "
+        "memory holds them twice; default auto");
+// What the model is loaded with: products that read no copies need none.
+ModelOptions LoadOptions(const CommonOptions& options);
 // --gpu-layers and --gpu-vision: of a whole model.
 void AddGpuOptions(CLI::App& app, SessionOptions& options);
 // The path options, --threads and --isa: what one attention operation has.

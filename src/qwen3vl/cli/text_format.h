@@ -22,6 +22,7 @@ std::string_view Name(KvType type);             // "f16"
 std::string_view Name(AttentionChoice choice);  // "auto"
 std::string_view Name(GpuScores scores);        // "f32"
 std::string_view Name(GpuVision choice);        // "auto"
+std::string_view Name(RepackChoice choice);     // "auto"
 
 // Rows under a header, columns as wide as their widest cell, numbers (all columns from `first_right` on) to
 // the right.
