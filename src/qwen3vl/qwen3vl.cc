@@ -9,6 +9,7 @@
 
 #include "hw/cpu_info.h"
 #include "qwen3vl/image.h"
+#include "qwen3vl/interleave.h"
 #include "qwen3vl/model.h"
 #include "qwen3vl/model_files.h"
 #include "qwen3vl/repack.h"
@@ -90,7 +91,10 @@ ModelInfo MakeModelInfo(const ModelFiles& files) {
                  .vocab_size = t.vocab_size,
                  .max_seq_len = t.max_seq_len,
                  .n_experts = t.n_experts};
-  for (const TensorEntry& e : files.tensors) info.weight_bytes += e.bytes;
+  for (const TensorEntry& e : files.tensors) {
+    info.weight_bytes += e.bytes;
+    if (HasInterleaved(e.format)) info.repackable_bytes += e.bytes;
+  }
   info.has_tokenizer = HasTokenizer(files.tokenizer);
   info.thinking = DetectChatTemplate(files.tokenizer.chat_template) == ChatTemplate::kQwen3VlThinking;
   if (const auto& v = files.config.vision) {

@@ -131,10 +131,11 @@ struct ModelOptions {
 struct ModelInfo {
   std::string name;
   size_t n_layers = 0, dim = 0, n_heads = 0, n_kv_heads = 0, head_dim = 0, vocab_size = 0, max_seq_len = 0;
-  size_t n_experts = 0;       // 0: dense
-  size_t vision_layers = 0;   // 0: text only
-  size_t weight_bytes = 0;    // as they lie in the files
-  size_t repacked_bytes = 0;  // of them copied for speed (RepackChoice)
+  size_t n_experts = 0;         // 0: dense
+  size_t vision_layers = 0;     // 0: text only
+  size_t weight_bytes = 0;      // as they lie in the files
+  size_t repackable_bytes = 0;  // of them in the formats that RepackChoice is about
+  size_t repacked_bytes = 0;    // of those copied when the model was loaded
   bool has_tokenizer = false;
   bool thinking = false;           // replies begin inside the reasoning
   size_t pixels_per_token = 1024;  // area of a picture that becomes one token

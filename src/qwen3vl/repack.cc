@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "hw/checked.h"
-#include "hw/cpu_info.h"
+#include "hw/huge_pages.h"
 #include "qwen3vl/error.h"
 #include "qwen3vl/interleave.h"
 #include "qwen3vl/model_files.h"
@@ -50,6 +50,7 @@ size_t Repack(ModelFiles& files, RepackChoice choice, hw::Threads threads,
     throw Error(ErrorCode::kOutOfMemory, "repacked weights: no " + std::to_string(copies) +
                                              " bytes of memory: load the model without repacking");
   }
+  hw::AdviseHugePages(buffer->data(), copies);
   std::byte* out = buffer->data();
   for (Weight* w : matrices) {
     between();

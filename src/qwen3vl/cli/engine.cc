@@ -43,9 +43,9 @@ ModelInfo LookAtFiles(const CommonOptions& options, const std::vector<Medium>& m
   return info;
 }
 
-// Whether a run fits, before anything is loaded.
-void CheckMemory(const CommonOptions& options, const ModelInfo& info, const std::vector<Medium>& media,
-                 Console& console) {
+// Whether a run fits, before anything is loaded. Returns the bytes that it leaves free.
+size_t CheckMemory(const CommonOptions& options, const ModelInfo& info, const std::vector<Medium>& media,
+                   Console& console) {
   constexpr size_t kUsualSide = 1024;  // of pictures that come later
   const size_t held = DecodedBytes(media);
   const size_t side = media.empty() && options.pictures_to_fit ? kUsualSide : LargestSide(media);
@@ -64,7 +64,8 @@ void CheckMemory(const CommonOptions& options, const ModelInfo& info, const std:
   console.Note("model: " + DescribeModel(info));
   console.Note("memory: " + DescribeNeed(need) + ", " + FormatBytes(available) + " free" +
                DescribeGpuNeed(need, options.session));
-  if (available == 0 || need.total() <= available || options.session.ignore_memory) return;
+  if (need.total() <= available) return available - need.total();
+  if (available == 0 || options.session.ignore_memory) return 0;
   const MemoryQuestion question{.session = options.session,
                                 .context = ContextTokens(options.session, info),
                                 .image_tokens = side * side / std::max<size_t>(info.pixels_per_token, 1),
@@ -117,7 +118,9 @@ Engine StartEngine(const CommonOptions& given, const std::vector<Medium>& media,
   const ModelInfo info = LookAtFiles(given, media);
   CommonOptions options = given;
   const size_t fitted_image_tokens = FitPictures(options, info);
-  CheckMemory(options, info, media, console);
+  const size_t left_bytes = CheckMemory(options, info, media, console);
+  if (options.repack == RepackChoice::kAuto && left_bytes < info.repackable_bytes)
+    options.repack = RepackChoice::kOff;
   CheckInterrupted();
   const auto start = std::chrono::steady_clock::now();
   Model model = ReadingFiles([&] {

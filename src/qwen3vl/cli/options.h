@@ -65,7 +65,7 @@ void AddRepack(
     CLI::App& app, RepackChoice& repack,
     const std::string& help =
         "copy weights in Q4_K, Q5_K and Q6_K to where they are read faster: on, off, or auto: where free "
-        "memory holds them twice; default auto");
+        "memory holds both; default auto");
 // What the model is loaded with: products that read no copies need none.
 ModelOptions LoadOptions(const CommonOptions& options);
 // --gpu-layers and --gpu-vision: of a whole model.
