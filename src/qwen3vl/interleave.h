@@ -31,11 +31,15 @@ struct InterleavedGroup {
   size_t rest_bytes;   // of a block of eight rows; all come first
   size_t words_bytes;  // of a block of eight rows
   size_t words_at;     // from the begin of the group
+  size_t n_blocks;
 
   constexpr InterleavedGroup(hw::Format format, size_t cols)
       : rest_bytes(kInterleavedRows * (hw::Info(format).block_bytes % 4)),
         words_bytes(kInterleavedRows * (hw::Info(format).block_bytes / 4 * 4)),
-        words_at(cols / hw::Info(format).block_elements * rest_bytes) {}
+        words_at(cols / hw::Info(format).block_elements * rest_bytes),
+        n_blocks(cols / hw::Info(format).block_elements) {}
+
+  constexpr size_t bytes() const { return words_at + n_blocks * words_bytes; }
 };
 
 // Fills out [w.bytes()]; CanInterleave(w).

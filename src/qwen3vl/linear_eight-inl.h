@@ -193,7 +193,10 @@ HWY_INLINE __m256 DotEightRows(const uint8_t* group, size_t cols, const std::byt
   constexpr bool kSub32 = CodesOf(kFormat).sub_block == 32;
   const auto* a = reinterpret_cast<const int8_t*>(x);
   const auto* floats = reinterpret_cast<const float*>(x + QuantizedRow::Padded(cols));
-  const uint8_t *rest = group, *words = group + InterleavedGroup(kFormat, cols).words_at;
+  const InterleavedGroup layout(kFormat, cols);
+  const uint8_t *rest = group, *words = group + layout.words_at;
+  // What stands before the words of the next group is jumped over by the prefetching of words.
+  for (size_t line = 0; line < layout.words_at; line += 64) hw::PrefetchFar(group + layout.bytes() + line);
   __m256 sum = _mm256_setzero_ps();
   for (size_t k = 0; k < cols; k += 256, floats += QuantizedRow::kFloatsPerStep) {
 #pragma GCC unroll 32

@@ -9,6 +9,7 @@
 #include "hw/checked.h"
 #include "hw/cpu_info.h"
 #include "hw/float16.h"
+#include "hw/huge_pages.h"
 #include "qwen3vl/bench/attention_case.h"
 #include "qwen3vl/bench/random.h"
 #include "qwen3vl/deviation.h"
@@ -132,6 +133,7 @@ Variant MakeLinearVariant(const LinearProblem& p, Row row) {
   data->one = RandomWeights(p.format, p.shape.outputs, p.shape.inputs, 11);
   const hw::AlignedBuffer<std::byte>& one = data->one;
   data->weights = hw::AlignedBuffer<std::byte>(hw::CheckedMul(one.size(), p.copies, "weights"));
+  if (p.interleaved) hw::AdviseHugePages(data->weights.data(), data->weights.size());  // as Repack does
   for (size_t copy = 0; copy < p.copies; ++copy) {
     std::byte* to = data->weights.data() + copy * one.size();
     if (p.interleaved) {
