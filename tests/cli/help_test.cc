@@ -22,7 +22,7 @@ TEST(Help, OfEverySubcommandNamesItsOptionsAndShowsExamples) {
   const std::vector<std::string> session = {
       "--threads",          "--ctx",        "--kv-type",    "--tile",  "--isa",          "--attention",
       "--attention-layers", "--chunk",      "--gpu-scores", "--exact", "--check-finite", "--min-image-tokens",
-      "--max-image-tokens", "--gpu-layers", "--gpu-vision"};
+      "--max-image-tokens", "--gpu-layers", "--gpu-vision", "--repack"};
   std::vector<HelpCase> cases = {
       {{"run"}, {"--model",          "--mmproj",           "--image", "--video",  "--fps",        "--alpha",
                  "--max-pixels",     "--prompt",           "--input", "--system", "--max-tokens", "--stop",
