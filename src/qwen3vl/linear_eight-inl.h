@@ -107,6 +107,7 @@ struct EightBlock<Format::kQ5_K> : EightScales6 {
   static constexpr size_t kWords = 32;
 };
 
+// Words 0 to 3 are the scales; then come, for 16 columns each, two words of low bits and one of high bits.
 template <>
 struct EightBlock<Format::kQ6_K> {
   __m256 d, dmin;

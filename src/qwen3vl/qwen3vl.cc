@@ -127,9 +127,9 @@ Model Model::Load(const std::string& path, const ModelOptions& options) {
       warn(path + ": " + (source.chat_template.empty() ? "no chat template" : "unknown chat template") +
            ", using that of Qwen3-VL Instruct");
   }
+  const size_t all = MakeModelInfo(impl->files).weight_bytes;
   impl->repacked_bytes =
       Repack(impl->files, options.repack, hw::Threads{hw::ProbeCpu().default_threads}, [&] {
-        const size_t all = MakeModelInfo(impl->files).weight_bytes;
         if (load.progress && !load.progress(all, all))
           throw Error(ErrorCode::kCancelled, "loading was cancelled");
       });

@@ -66,7 +66,8 @@ void AddRepack(
     const std::string& help =
         "copy weights in Q4_K, Q5_K and Q6_K to where they are read faster: on, off, or auto: where free "
         "memory holds both; default auto");
-// What the model is loaded with: products that read no copies need none.
+// What the model is loaded with. With --exact nothing reads copies, and layers on a GPU do not: by `auto`
+// none are made then, also not for layers that stay on the CPU.
 ModelOptions LoadOptions(const CommonOptions& options);
 // --gpu-layers and --gpu-vision: of a whole model.
 void AddGpuOptions(CLI::App& app, SessionOptions& options);
