@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A copy of a weight matrix that products in 8 bits stream with fewer instructions: the rows of a group of
 // eight take turns, 32 bits at a time, in the order in which a product reads them. A group takes as many
-// bytes as its rows do: first, block by block, what is left of a block whose size is no multiple of four
-// bytes [blocks][8 rows][rest], then the words [blocks][words][8 rows].
+// bytes as its rows do: in every step of 256 columns first the scales of blocks whose size is no multiple of
+// four bytes [blocks][8 rows][2 bytes], then the words [blocks][words][8 rows].
 #pragma once
 
 #include <cstddef>
@@ -14,32 +14,37 @@ namespace qwen3vl {
 
 inline constexpr size_t kInterleavedRows = 8;
 
+inline constexpr size_t kInterleavedCols = 256;  // that a product takes at once
+
 constexpr bool HasInterleaved(hw::Format format) {
-  return format == hw::Format::kQ4_K || format == hw::Format::kQ5_K || format == hw::Format::kQ6_K;
+  using enum hw::Format;
+  return format == kQ4_0 || format == kQ4_K || format == kQ5_K || format == kQ6_K;
 }
 
 // Whether the products of the instruction set in use read interleaved rows.
 bool HasInterleavedProducts();
 
-// Whether products of this matrix can read such a copy: its format has one, and its rows make whole groups.
+// Whether products of this matrix can read such a copy: its format has one, and it makes whole groups and
+// steps.
 inline bool CanInterleave(const Weight& w) {
-  return HasInterleaved(w.format) && w.rows % kInterleavedRows == 0;
+  return HasInterleaved(w.format) && w.rows % kInterleavedRows == 0 && w.cols % kInterleavedCols == 0;
 }
 
-// How a group lies in memory.
-struct InterleavedGroup {
-  size_t rest_bytes;   // of a block of eight rows; all come first
-  size_t words_bytes;  // of a block of eight rows
-  size_t words_at;     // from the begin of the group
-  size_t n_blocks;
+// A step of a group in memory.
+struct InterleavedStep {
+  size_t scale_bytes;  // where scales come first
+  size_t words_bytes;
 
-  constexpr InterleavedGroup(hw::Format format, size_t cols)
-      : rest_bytes(kInterleavedRows * (hw::Info(format).block_bytes % 4)),
-        words_bytes(kInterleavedRows * (hw::Info(format).block_bytes / 4 * 4)),
-        words_at(cols / hw::Info(format).block_elements * rest_bytes),
-        n_blocks(cols / hw::Info(format).block_elements) {}
+  constexpr explicit InterleavedStep(hw::Format format)
+      : scale_bytes(BlocksOf(format) * (hw::Info(format).block_bytes % 4)),
+        words_bytes(BlocksOf(format) * (hw::Info(format).block_bytes / 4 * 4)) {}
 
-  constexpr size_t bytes() const { return words_at + n_blocks * words_bytes; }
+  constexpr size_t bytes() const { return scale_bytes + words_bytes; }
+
+ private:
+  static constexpr size_t BlocksOf(hw::Format format) {
+    return kInterleavedRows * kInterleavedCols / hw::Info(format).block_elements;
+  }
 };
 
 // Fills out [w.bytes()]; CanInterleave(w).

@@ -36,7 +36,7 @@ HWY_INLINE __m256i BitsOfEight(__m256i v, int8_t mask) {
   return _mm256_and_si256(v, _mm256_set1_epi8(mask));
 }
 
-// One block of 256 columns of eight rows, a row a lane: value = d * Scale<s>() * q - dmin * Min<s>() in
+// A step of 256 columns of eight rows, a row a lane: value = d * Scale<s>() * q - dmin * Min<s>() in
 // sub-block s. Word<w>(fn), for w below kWords, calls fn.operator()<i>(q) with the unsigned codes of columns
 // 4 i to 4 i + 3, for each i that stored word w holds bits of.
 template <Format kFormat>
@@ -113,8 +113,8 @@ struct EightBlock<Format::kQ6_K> {
   __m256 d, dmin;
   const uint8_t* block;
 
-  HWY_INLINE EightBlock(const uint8_t* words, const uint8_t* rest) : block(words) {
-    d = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(rest)));
+  HWY_INLINE EightBlock(const uint8_t* words, const uint8_t* scale_halves) : block(words) {
+    d = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(scale_halves)));
     dmin = _mm256_mul_ps(d, _mm256_set1_ps(32.0f));
   }
   template <size_t kSub>
@@ -137,6 +137,31 @@ struct EightBlock<Format::kQ6_K> {
     fn.template operator()<kFirst + 24>(_mm256_or_si256(BitsOfEight<4>(v1, 15), BitsOfEight<2>(high, 48)));
   }
   static constexpr size_t kWords = 16;
+};
+
+template <>
+struct EightBlock<Format::kQ4_0> {
+  __m256 d = _mm256_set1_ps(1.0f), dmin = _mm256_set1_ps(8.0f);
+  const uint8_t *block, *scales;
+
+  HWY_INLINE EightBlock(const uint8_t* words, const uint8_t* scale_halves)
+      : block(words), scales(scale_halves) {}
+  template <size_t kSub>
+  HWY_INLINE __m256 Scale() const {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(scales + 16 * kSub)));
+  }
+  template <size_t kSub>
+  HWY_INLINE __m256 Min() const {
+    return Scale<kSub>();
+  }
+  template <size_t kWord, class Fn>
+  HWY_INLINE void Word(const Fn& fn) const {
+    constexpr size_t kFirst = kWord / 4 * 8 + kWord % 4;  // of 32 columns, or the first half of them
+    const __m256i v = WordOfEight(block, kWord);
+    fn.template operator()<kFirst>(BitsOfEight<0>(v, 15));
+    fn.template operator()<kFirst + 4>(BitsOfEight<4>(v, 15));
+  }
+  static constexpr size_t kWords = 32;
 };
 
 // fn.operator()<i>() for i = 0 .. n - 1.
@@ -190,23 +215,18 @@ HWY_INLINE __m256 AddEightBlock(const EightBlock<kFormat>& block, const int8_t* 
 // Eight interleaved rows times the activation row x of `cols` columns (QuantizedRow).
 template <Format kFormat>
 HWY_INLINE __m256 DotEightRows(const uint8_t* group, size_t cols, const std::byte* x) {
-  constexpr InterleavedGroup kGroup(kFormat, 0);
+  constexpr InterleavedStep kStepOfEight(kFormat);
   constexpr bool kSub32 = CodesOf(kFormat).sub_block == 32;
   const auto* a = reinterpret_cast<const int8_t*>(x);
   const auto* floats = reinterpret_cast<const float*>(x + QuantizedRow::Padded(cols));
-  const InterleavedGroup layout(kFormat, cols);
-  const uint8_t *rest = group, *words = group + layout.words_at;
-  // What stands before the words of the next group is jumped over by the prefetching of words.
-  for (size_t line = 0; line < layout.words_at; line += 64) hw::PrefetchFar(group + layout.bytes() + line);
   __m256 sum = _mm256_setzero_ps();
-  for (size_t k = 0; k < cols; k += 256, floats += QuantizedRow::kFloatsPerStep) {
-#pragma GCC unroll 32
-    for (size_t line = 0; line < kGroup.words_bytes; line += 64)
-      hw::PrefetchFar(words + hw::kStreamAheadBytes + line);
-    sum = AddEightBlock<kFormat>(EightBlock<kFormat>(words, rest), a + k, floats + (kSub32 ? 0 : 8),
-                                 floats + (kSub32 ? 24 : 32), sum);
-    words += kGroup.words_bytes;
-    rest += kGroup.rest_bytes;
+  for (size_t k = 0; k < cols; k += kInterleavedCols, floats += QuantizedRow::kFloatsPerStep) {
+#pragma GCC unroll 40
+    for (size_t line = 0; line < kStepOfEight.bytes(); line += 64)
+      hw::PrefetchFar(group + hw::kStreamAheadBytes + line);
+    sum = AddEightBlock<kFormat>(EightBlock<kFormat>(group + kStepOfEight.scale_bytes, group), a + k,
+                                 floats + (kSub32 ? 0 : 8), floats + (kSub32 ? 24 : 32), sum);
+    group += kStepOfEight.bytes();
   }
   return sum;
 }

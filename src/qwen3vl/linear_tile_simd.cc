@@ -309,15 +309,15 @@ HWY_NOINLINE void PackInterleavedPanel(const ProductTask& task, size_t block, si
                                        std::byte* panel) {
   using L = Layout<CodesOf(kFormat)>;
   static_assert(kPanelRows % kInterleavedRows == 0);
-  const InterleavedGroup layout(kFormat, task.w->cols);
+  constexpr InterleavedStep kStepOfEight(kFormat);
   const size_t rows = task.row_end - task.row_begin;
   if (rows < kPanelRows) std::memset(panel, 0, n_blocks * L::kPanelBlock);
   for (size_t row = 0; row < rows; row += kInterleavedRows) {
     const auto* group =
         reinterpret_cast<const uint8_t*>(task.w->interleaved + (task.row_begin + row) * task.w->row_bytes());
     for (size_t b = 0; b < n_blocks; b += 8) {
-      const EightBlock<kFormat> eight(group + layout.words_at + (block + b) / 8 * layout.words_bytes,
-                                      group + (block + b) / 8 * layout.rest_bytes);
+      const uint8_t* scales = group + (block + b) / 8 * kStepOfEight.bytes();
+      const EightBlock<kFormat> eight(scales + kStepOfEight.scale_bytes, scales);
       std::byte* to = panel + b * L::kPanelBlock;
       const auto place = [&]<size_t kWord>(__m256i codes) HWY_ATTR {
         constexpr size_t kSub = 4 * kWord / L::kSub, kInBlock = kSub % L::kSubs;

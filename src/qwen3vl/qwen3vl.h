@@ -115,10 +115,10 @@ QWEN3VL_API Message TextMessage(std::string role, std::string text);
 // ---- The model
 // -------------------------------------------------------------------------------------------------------------
 
-// Copies of the text model's matrices in Q4_K, Q5_K and Q6_K, rows interleaved, which are streamed faster
-// (AVX2 and later), but not by exact sessions and not for layers on a GPU. They take the memory that those
-// weights take in the file, whose own pages may then be dropped. kAuto: where the free memory holds both and
-// 1 GiB besides.
+// Copies of the text model's matrices in Q4_0, Q4_K, Q5_K and Q6_K, rows interleaved, which are streamed
+// faster (AVX2 and later), but not by exact sessions and not for layers on a GPU. They take the memory that
+// those weights take in the file, whose own pages may then be dropped. kAuto: where the free memory holds
+// both and 1 GiB besides.
 enum class RepackChoice { kAuto, kOn, kOff };
 
 struct ModelOptions {

@@ -6,15 +6,15 @@
 #include <vector>
 
 #include "hw/checked.h"
+#include "hw/cpu_info.h"
 #include "hw/huge_pages.h"
 #include "qwen3vl/error.h"
 #include "qwen3vl/interleave.h"
-#include "qwen3vl/model_files.h"
 
 namespace qwen3vl {
 namespace {
 
-// What should stay free for keys, values and activations, of which nothing is known yet.
+// For keys, values and activations, of which nothing is known yet.
 constexpr size_t kRoomBytes = size_t{1} << 30;
 
 std::vector<Weight*> Repackable(TextWeights& text) {
@@ -34,6 +34,13 @@ std::vector<Weight*> Repackable(TextWeights& text) {
 
 }  // namespace
 
+bool MakesCopies(RepackChoice choice, size_t copy_bytes, size_t weight_bytes, size_t free_bytes) {
+  if (choice == RepackChoice::kOff || copy_bytes == 0) return false;
+  if (choice == RepackChoice::kOn) return true;
+  return free_bytes >= kRoomBytes && free_bytes - kRoomBytes >= weight_bytes &&
+         free_bytes - kRoomBytes - weight_bytes >= copy_bytes;
+}
+
 size_t Repack(ModelFiles& files, RepackChoice choice, hw::Threads threads,
               const std::function<void()>& between) {
   if (choice == RepackChoice::kOff) return 0;
@@ -41,7 +48,7 @@ size_t Repack(ModelFiles& files, RepackChoice choice, hw::Threads threads,
   size_t copies = 0, weights = 0;
   for (const Weight* w : matrices) copies = hw::CheckedAdd(copies, w->bytes(), "repacked weights");
   for (const TensorEntry& t : files.tensors) weights += t.bytes;
-  if (copies == 0 || (choice == RepackChoice::kAuto && !FitsMemory(weights + copies + kRoomBytes))) return 0;
+  if (!MakesCopies(choice, copies, weights, hw::ProbeCpu().memory_available_bytes)) return 0;
   std::shared_ptr<hw::AlignedBuffer<std::byte>> buffer;
   try {
     buffer = std::make_shared<hw::AlignedBuffer<std::byte>>(copies);

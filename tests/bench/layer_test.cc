@@ -98,7 +98,7 @@ TEST(Layer, ProductsMatchFloat64InEveryFormat) {
   options.formats = {hw::Format::kF32,  hw::Format::kF16,  hw::Format::kBF16, hw::Format::kQ8_0,
                      hw::Format::kQ4_0, hw::Format::kQ4_K, hw::Format::kQ6_K};
   const std::vector<Row> rows = Rows(options);
-  const size_t interleaved = HasInterleavedProducts() ? 4 : 0;  // Q4_K and Q6_K once more
+  const size_t interleaved = HasInterleavedProducts() ? 6 : 0;  // Q4_0, Q4_K and Q6_K once more
   EXPECT_EQ(rows.size(), 14 + interleaved);
   for (const Row& row : rows) {
     // Activations rounded to 1/254 of the largest of a block; float formats only round sums.

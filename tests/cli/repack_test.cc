@@ -55,6 +55,21 @@ TEST(Repack, WantsOnOffOrAuto) {
   EXPECT_THAT(o.err, HasSubstr("'yes', want on, off or auto"));
 }
 
+// The command of a row says how the model was loaded, so that `auto` can be repeated on a fuller machine.
+TEST(Repack, StandsInTheRowsOfAModel) {
+  const auto command = [](const Words& more) {
+    Words words{"bench",     "model", "-m",         DataPath("gguf/models/tiny-q-q4_k_m.gguf"),
+                "--prompt",  "4",     "--generate", "0",
+                "--samples", "1",     "--no-peaks", "--format",
+                "json"};
+    words.insert(words.end(), more.begin(), more.end());
+    const nlohmann::json report = OutJson(RunCommand(words));
+    return report["rows"].at(0)["command"].get<std::string>();
+  };
+  EXPECT_THAT(command({"--repack", "on"}), HasSubstr(HasCopies() ? " --repack on " : " --repack off "));
+  EXPECT_THAT(command({"--repack", "off"}), HasSubstr(" --repack off "));
+}
+
 // The paths of the rows of a product in Q4_K.
 std::set<std::string> Paths(const Words& more) {
   Words words{"bench",     "layer",    "--preset",   "qwen3vl-2b.text", "--kind",

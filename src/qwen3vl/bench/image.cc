@@ -127,7 +127,7 @@ class ImageRun {
                   (options_.load.mmproj.empty() ? "" : " --mmproj " + ShellWord(options_.load.mmproj)) +
                   " --sizes " + std::to_string(size.first) + "x" + std::to_string(size.second) +
                   " --counts " + std::to_string(count) + " --threads " + std::to_string(session.threads()) +
-                  options_.command_tail;
+                  RepackOf(model_) + options_.command_tail;
     return row;
   }
 

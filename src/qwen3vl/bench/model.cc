@@ -103,7 +103,8 @@ class ModelRun {
                   (options_.load.mmproj.empty() ? "" : " --mmproj " + ShellWord(options_.load.mmproj)) +
                   " --prompt " + std::to_string(options_.prompt_tokens) + " --generate " +
                   std::to_string(options_.generate_tokens) + " --depths " + std::to_string(depth) +
-                  " --threads " + std::to_string(session_.threads()) + options_.command_tail;
+                  " --threads " + std::to_string(session_.threads()) + RepackOf(model_) +
+                  options_.command_tail;
     return row;
   }
 

@@ -62,6 +62,12 @@ Accuracy CheckLogits(const Model& model, const SessionOptions& options,
               "standard attention"};
 }
 
+std::string RepackOf(const Model& model) {
+  const ModelInfo info = model.info();
+  if (info.repackable_bytes == 0) return "";
+  return info.repacked_bytes ? " --repack on" : " --repack off";
+}
+
 RowSink WithPathOf(const Session& session, const RowSink& sink) {
   return [&](Row row) {
     row.path = session.attention_paths();

@@ -19,6 +19,9 @@ std::vector<int32_t> RandomIds(const ModelConfig& config, size_t count, uint64_t
 // throughout: exact products, keys and values as f32, standard attention, no GPU.
 Accuracy CheckLogits(const Model& model, const SessionOptions& options,
                      const std::function<void(Session&)>& call);
+// How `model` was loaded, whatever was asked for: " --repack on", " --repack off", or nothing where no
+// weights have copies.
+std::string RepackOf(const Model& model);
 // Hands rows on with the paths and the tile that ran on `session`.
 RowSink WithPathOf(const Session& session, const RowSink& sink);
 

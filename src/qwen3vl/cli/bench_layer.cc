@@ -84,7 +84,7 @@ Command AddBenchLayer(CLI::App& bench) {
   AddMaxStandard(*app, o);
   app->add_flag("--exact", o.exact, "products in float32 throughout");
   AddRepack(*app, o.repack,
-            "products of Q4_K, Q5_K and Q6_K: on: of rows interleaved as loading a model does it, "
+            "products of Q4_0, Q4_K, Q5_K and Q6_K: on: of rows interleaved as loading a model does it, "
             "off: of rows as in a file; default auto: both");
   AddBenchOptions(*app, state->bench);
   app->footer(kFooter);

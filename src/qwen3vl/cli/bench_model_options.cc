@@ -42,7 +42,6 @@ std::string CommandTail(const CommonOptions& common, const BenchOptions& bench, 
   if (s.tile) tail += " --tile " + std::to_string(s.tile);
   if (!s.use_tuning) tail += " --tile prescribed";
   if (s.gpu_scores != GpuScores::kF32) tail += " --gpu-scores " + std::string(Name(s.gpu_scores));
-  if (common.repack != RepackChoice::kAuto) tail += " --repack " + std::string(Name(common.repack));
   if (s.exact) tail += " --exact";
   return tail + bench.CommandTail(isa);
 }

@@ -61,11 +61,10 @@ void AddTile(CLI::App& app, size_t& tile, bool& use_tuning);
 // The part of them that says how attention runs: --kv-type, --attention, --gpu-scores, --tile.
 void AddPathOptions(CLI::App& app, SessionOptions& options);
 // --repack on|off|auto.
-void AddRepack(
-    CLI::App& app, RepackChoice& repack,
-    const std::string& help =
-        "copy weights in Q4_K, Q5_K and Q6_K to where they are read faster: on, off, or auto: where free "
-        "memory holds both; default auto");
+void AddRepack(CLI::App& app, RepackChoice& repack,
+               const std::string& help =
+                   "copy weights in Q4_0, Q4_K, Q5_K and Q6_K to where they are read faster: on, off, or "
+                   "auto: where free memory holds both, but not with --exact or --gpu-layers; default auto");
 // What the model is loaded with. With --exact nothing reads copies, and layers on a GPU do not: by `auto`
 // none are made then, also not for layers that stay on the CPU.
 ModelOptions LoadOptions(const CommonOptions& options);
