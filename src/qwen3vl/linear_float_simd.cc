@@ -39,20 +39,17 @@ using VF = hn::Vec<DF>;
 
 constexpr size_t PaddedCols(size_t cols) { return (cols + 3) / 4 * 4; }
 
-// out[c * stride + row] += sum over k < n of panel[k][row] * group[k][c]; zeros up to a multiple of 4 columns
+// The sums over k < n of panel[k][row] * group[k][c] go to the target; zeros up to a multiple of 4 columns
 // follow. Four columns a turn: the loop's own additions compete with multiply-adds for their ports. The group
 // after this one is fetched on the way.
 HWY_NOINLINE void FloatKernel(const float* HWY_RESTRICT panel, const float* HWY_RESTRICT group, size_t n,
-                              float* out, size_t stride) {
+                              const TileTarget& to) {
   const DF d;
-  PrefetchTile<kFloatCols>(out, stride);
+  PrefetchTile<kFloatCols>(to);
   VF acc[kPanelVectors][kFloatCols];
-#pragma GCC unroll 16
-  for (size_t c = 0; c < kFloatCols; ++c)
-#pragma GCC unroll 4
-    for (size_t r = 0; r < kPanelVectors; ++r) acc[r][c] = hn::Zero(d);
+  StartTile<kFloatCols>(to, acc);
   for (size_t k = 0; k < n; k += 4, panel += 4 * kPanelRows, group += 4 * kFloatCols) {
-    for (size_t i = 0; i < 4 * kFloatCols; i += 16) hwy::Prefetch(group + n * kFloatCols + i);
+    for (size_t i = 0; i < 4 * kFloatCols; i += 16) hw::PrefetchFar(group + n * kFloatCols + i);
 #pragma GCC unroll 4
     for (size_t u = 0; u < 4; ++u) {
       VF w[kPanelVectors];
@@ -66,13 +63,7 @@ HWY_NOINLINE void FloatKernel(const float* HWY_RESTRICT panel, const float* HWY_
       }
     }
   }
-#pragma GCC unroll 16
-  for (size_t c = 0; c < kFloatCols; ++c)
-#pragma GCC unroll 4
-    for (size_t r = 0; r < kPanelVectors; ++r) {
-      float* p = out + c * stride + r * kLanes;
-      hn::StoreU(hn::Add(hn::LoadU(d, p), acc[r][c]), d, p);
-    }
+  FinishTile<kFloatCols>(acc, to);
 }
 
 // Columns [k, k + n) of a row as floats, n <= 256, k a multiple of 256; zeros up to a multiple of 4.
@@ -123,16 +114,14 @@ void TileRowsFloatOf(const ProductTask& task) {
   const auto panel_at = [&](size_t p) HWY_ATTR {
     return reinterpret_cast<float*>(task.scratch) + p * kFloatChunk * kPanelRows;
   };
-  StartOutput(task);
   for (size_t k = 0; k < cols; k += kFloatChunk) {
     const size_t n = cols - k < kFloatChunk ? cols - k : kFloatChunk;
     MultiplyChunk<kFloatCols>(
-        task,
+        task, k == 0,
         [&](const ProductTask& panel, size_t p)
             HWY_ATTR { PackFloatPanel<kFormat>(panel, k, n, panel_at(p)); },
-        [&](size_t p, size_t g, float* out, size_t stride) HWY_ATTR {
-          FloatKernel(panel_at(p), packed + GroupOffset(cols, n_groups, g, k), n, out, stride);
-        });
+        [&](size_t p, size_t g, const TileTarget& to)
+            HWY_ATTR { FloatKernel(panel_at(p), packed + GroupOffset(cols, n_groups, g, k), n, to); });
   }
 }
 
@@ -147,10 +136,18 @@ void PackGroupFloat(hw::MatrixView<const float> x, size_t n_groups, size_t g, fl
     const size_t n = x.cols - k < kFloatChunk ? x.cols - k : kFloatChunk;
     float* group = packed + GroupOffset(x.cols, n_groups, g, k);
     if (rows < kFloatCols || n % 4) std::memset(group, 0, PaddedCols(n) * kFloatCols * sizeof(float));
-    for (size_t c = 0; c < rows; ++c) {
-      const float* row = x.row(begin + c) + k;
-      for (size_t i = 0; i < n; ++i) group[i * kFloatCols + c] = row[i];
+    const auto row = [&](size_t c) HWY_ATTR { return x.row(begin + c) + k; };
+    size_t c = 0;
+    for (; c + 4 <= rows; c += 4) {
+      size_t i = 0;
+      for (; i + 4 <= n; i += 4)
+        TransposeWords(row(c) + i, row(c + 1) + i, row(c + 2) + i, row(c + 3) + i,
+                       [&](size_t j) HWY_ATTR { return group + (i + j) * kFloatCols + c; });
+      for (; i < n; ++i)
+        for (size_t j = c; j < c + 4; ++j) group[i * kFloatCols + j] = row(j)[i];
     }
+    for (; c < rows; ++c)
+      for (size_t i = 0; i < n; ++i) group[i * kFloatCols + c] = row(c)[i];
   }
 }
 

@@ -5,8 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
-#include "hwy/cache_control.h"
+#include "hw/prefetch.h"
 #include "qwen3vl/linear_simd.h"
 
 #if defined(QWEN3VL_LINEAR_PANEL_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -52,44 +53,84 @@ HWY_INLINE void TransposeWords(const void* row0, const void* row1, const void* r
 #endif
 }
 
-// y starts as the bias, or as y + bias where sums accumulate.
-HWY_INLINE void StartOutput(const ProductTask& task) {
-  for (size_t c = 0; c < task.y.rows; ++c) {
-    float* y = task.y.row(c);
-    for (size_t r = task.row_begin; r < task.row_end; ++r)
-      y[r] = (task.accumulate ? y[r] : 0.0f) + (task.bias ? task.bias[r] : 0.0f);
-  }
+// Where a kernel leaves a tile of kPanelRows weight rows: at[c * stride + r] = start[r] + sum, or += that.
+struct TileTarget {
+  float* at;
+  size_t stride;
+  const float* start;  // [kPanelRows]
+  bool adds;
+};
+
+alignas(64) inline constexpr float kZeros[kPanelRows] = {};
+
+// The part of y that belongs to a panel's task and activation rows from `col` on. The first columns of the
+// weights start from the bias, and from y where sums accumulate.
+HWY_INLINE TileTarget TargetOf(const ProductTask& task, size_t col, bool first) {
+  return {task.y.row(col) + task.row_begin, task.y.row_stride,
+          first && task.bias ? task.bias + task.row_begin : kZeros, !first || task.accumulate};
 }
 
 // Rows of y lie pages apart: no hardware prefetcher brings the tile before the kernel ends.
 template <size_t kCols>
-HWY_INLINE void PrefetchTile(const float* out, size_t stride) {
+HWY_INLINE void PrefetchTile(const TileTarget& to) {
   for (size_t c = 0; c < kCols; ++c)
-    for (size_t r = 0; r < kPanelRows; r += 16) hwy::Prefetch(out + c * stride + r);
+    for (size_t r = 0; r < kPanelRows; r += 16) hw::PrefetchFar(to.at + c * to.stride + r);
 }
 
-// Calls kernel(out, stride), which adds a tile [kCols][kPanelRows] to out: to y itself, or where the tile
-// sticks out of y, to a tile of zeros of which the part inside is then added to y.
+// Calls kernel(target) for a tile [kCols][kPanelRows] of y: with y itself, or where the tile sticks out of y,
+// with a tile of which the part inside then goes there.
 template <size_t kCols, class Kernel>
-HWY_INLINE void AddTile(const ProductTask& task, size_t col, const Kernel& kernel) {
+HWY_INLINE void WithTile(const ProductTask& task, size_t col, bool first, const Kernel& kernel) {
   const size_t rows = task.row_end - task.row_begin;
   const size_t cols = task.y.rows - col < kCols ? task.y.rows - col : kCols;
+  const TileTarget to = TargetOf(task, col, first);
   if (rows == kPanelRows && cols == kCols) {
-    kernel(task.y.row(col) + task.row_begin, task.y.row_stride);
+    kernel(to);
     return;
   }
-  alignas(64) float tile[kCols * kPanelRows] = {};
-  kernel(tile, kPanelRows);
+  alignas(64) float tile[kCols * kPanelRows];
+  kernel({tile, kPanelRows, kZeros, false});
   for (size_t c = 0; c < cols; ++c)
-    for (size_t r = 0; r < rows; ++r) task.y.row(col + c)[task.row_begin + r] += tile[c * kPanelRows + r];
+    for (size_t r = 0; r < rows; ++r) {
+      float& y = to.at[c * to.stride + r];
+      y = (to.adds ? y : 0.0f) + to.start[r] + tile[c * kPanelRows + r];
+    }
 }
 
-// One chunk of columns: pack(panel task, panel) for all panels of the task, which then meet a few groups of
-// activations at a time by kernel(panel, group, out, stride). The packed panels and those groups stay in the
-// second-level cache, one panel and one group in the first; the loop order of Goto and van de Geijn, "Anatomy
-// of high-performance matrix multiplication" (2008).
+// The sums of a kernel while they grow, [row vectors][kCols]: acc[r][c] = start.
+template <size_t kCols>
+HWY_INLINE void StartTile(const TileTarget& to,
+                          hn::Vec<hn::ScalableTag<float>> (&acc)[kPanelVectors][kCols]) {
+  const hn::ScalableTag<float> d;
+#pragma GCC unroll 4
+  for (size_t r = 0; r < kPanelVectors; ++r)
+#pragma GCC unroll 16
+    for (size_t c = 0; c < kCols; ++c) acc[r][c] = hn::LoadU(d, to.start + r * kLanes);
+}
+
+template <size_t kCols>
+HWY_INLINE void FinishTile(const hn::Vec<hn::ScalableTag<float>> (&acc)[kPanelVectors][kCols],
+                           const TileTarget& to) {
+  const hn::ScalableTag<float> d;
+  const auto store = [&](auto adds) HWY_ATTR {
+#pragma GCC unroll 16
+    for (size_t c = 0; c < kCols; ++c)
+#pragma GCC unroll 4
+      for (size_t r = 0; r < kPanelVectors; ++r) {
+        float* p = to.at + c * to.stride + r * kLanes;
+        hn::StoreU(adds ? hn::Add(hn::LoadU(d, p), acc[r][c]) : acc[r][c], d, p);
+      }
+  };
+  to.adds ? store(std::true_type()) : store(std::false_type());
+}
+
+// One chunk of columns, the first or a later one: pack(panel task, panel) for all panels of the task, which
+// then meet a few groups of activations at a time by kernel(panel, group, target). The packed panels and
+// those groups stay in the second-level cache, one panel and one group in the first; the loop order of Goto
+// and van de Geijn, "Anatomy of high-performance matrix multiplication" (2008).
 template <size_t kCols, class Pack, class Kernel>
-HWY_INLINE void MultiplyChunk(const ProductTask& task, const Pack& pack, const Kernel& kernel) {
+HWY_INLINE void MultiplyChunk(const ProductTask& task, bool first_chunk, const Pack& pack,
+                              const Kernel& kernel) {
   constexpr size_t kGroupsAtATime = 32 / kCols;
   const size_t rows = task.row_end - task.row_begin;
   const size_t n_panels = (rows + kPanelRows - 1) / kPanelRows;
@@ -106,8 +147,8 @@ HWY_INLINE void MultiplyChunk(const ProductTask& task, const Pack& pack, const K
     for (size_t p = 0; p < n_panels; ++p) {
       const ProductTask panel = panel_task(p);
       for (size_t g = first; g < end; ++g)
-        AddTile<kCols>(panel, g * kCols,
-                       [&](float* out, size_t stride) HWY_ATTR { kernel(p, g, out, stride); });
+        WithTile<kCols>(panel, g * kCols, first_chunk,
+                        [&](const TileTarget& to) HWY_ATTR { kernel(p, g, to); });
     }
   }
 }

@@ -192,21 +192,18 @@ HWY_INLINE void SubBlockSums(const std::byte* panel, const std::byte* group,
   }
 }
 
-// out[c * stride + row] += panel * group over n_blocks blocks of 32 columns. The next group, `group_bytes`
-// after this one, is fetched on the way.
+// panel * group over n_blocks blocks of 32 columns goes to the target. The next group, `group_bytes` after
+// this one, is fetched on the way.
 template <CodeInfo kInfo>
 HWY_NOINLINE void TileKernel(const std::byte* panel, const std::byte* group, size_t group_bytes,
-                             size_t n_blocks, float* out, size_t stride) {
+                             size_t n_blocks, const TileTarget& to) {
   using L = Layout<kInfo>;
   const DF d;
-  PrefetchTile<kCols>(out, stride);
+  PrefetchTile<kCols>(to);
   VF acc[kPanelVectors][kCols];
-#pragma GCC unroll 8
-  for (size_t c = 0; c < kCols; ++c)
-#pragma GCC unroll 4
-    for (size_t r = 0; r < kPanelVectors; ++r) acc[r][c] = hn::Zero(d);
+  StartTile<kCols>(to, acc);
   for (size_t b = 0; b < n_blocks; ++b, panel += L::kPanelBlock, group += L::kGroupBlock) {
-    for (size_t i = 0; i < L::kGroupBlock; i += 64) hwy::Prefetch(group + group_bytes + i);
+    for (size_t i = 0; i < L::kGroupBlock; i += 64) hw::PrefetchFar(group + group_bytes + i);
     const auto* scales = reinterpret_cast<const float*>(panel + L::kPanelCodes);
     const auto* group_floats = reinterpret_cast<const float*>(group + L::kGroupCodes);
 #pragma GCC unroll 2
@@ -230,13 +227,7 @@ HWY_NOINLINE void TileKernel(const std::byte* panel, const std::byte* group, siz
       }
     }
   }
-#pragma GCC unroll 8
-  for (size_t c = 0; c < kCols; ++c)
-#pragma GCC unroll 4
-    for (size_t r = 0; r < kPanelVectors; ++r) {
-      float* p = out + c * stride + r * kLanes;
-      hn::StoreU(hn::Add(hn::LoadU(d, p), acc[r][c]), d, p);
-    }
+  FinishTile<kCols>(acc, to);
 }
 
 // Signed codes as unsigned ones with a minimum.
@@ -356,16 +347,15 @@ void TileRowsOf(const TileInfo& info, const ProductTask& task) {
   using L = Layout<kInfo>;
   const size_t n_blocks = task.w->cols / 32;
   const auto panel_at = [&](size_t p) HWY_ATTR { return task.scratch + p * info.panel_bytes; };
-  StartOutput(task);
   for (size_t block = 0; block < n_blocks; block += L::kChunk) {
     const size_t count = n_blocks - block < L::kChunk ? n_blocks - block : L::kChunk;
     MultiplyChunk<kCols>(
-        task,
+        task, block == 0,
         [&](const ProductTask& panel, size_t p)
             HWY_ATTR { PackPanelOf<kFormat>(panel, block, count, panel_at(p)); },
-        [&](size_t p, size_t g, float* out, size_t stride) HWY_ATTR {
+        [&](size_t p, size_t g, const TileTarget& to) HWY_ATTR {
           const std::byte* group = task.packed + g * info.group_bytes + block * L::kGroupBlock;
-          TileKernel<kInfo>(panel_at(p), group, info.group_bytes, count, out, stride);
+          TileKernel<kInfo>(panel_at(p), group, info.group_bytes, count, to);
         });
   }
 }
