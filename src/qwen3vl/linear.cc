@@ -33,6 +33,10 @@ bool UsesInt8(const LinearPart& part) {
   return hw::IsQuantized(part.w->format) && part.options.precision == Precision::kFast;
 }
 
+TileInfo TileOf(const LinearPart& part) {
+  return UsesInt8(part) ? TileInfoInt8(part.w->format, part.w->cols) : TileInfoFloat(part.w->cols);
+}
+
 // How one part of the group is computed, and the tasks it is cut into.
 struct PartPlan {
   const LinearPart* part = nullptr;
@@ -94,12 +98,13 @@ PartPlan PlanStream(const LinearPart& part, PackedActivations& activations, hw::
 }
 
 // `target_rows` is how many weight rows a task should have to give every thread enough tasks.
-PartPlan PlanTiles(const LinearPart& part, PackedActivations& activations, size_t target_rows) {
+PartPlan PlanTiles(const LinearPart& part, const TileInfo& tile, PackedActivations& activations,
+                   size_t target_rows) {
   static const size_t l2_bytes = hw::ProbeCpu().l2_bytes;
   PartPlan plan;
   plan.part = &part;
   plan.int8 = UsesInt8(part);
-  plan.tile = plan.int8 ? TileInfoInt8(part.w->format, part.w->cols) : TileInfoFloat(part.w->cols);
+  plan.tile = tile;
   plan.packed = activations.Groups(plan.tile);
   const size_t most = std::clamp<size_t>(l2_bytes / 2 / plan.tile.panel_bytes, 1, kMaxTaskPanels);
   const size_t panels = std::clamp<size_t>(target_rows / plan.tile.panel_rows, 1, most);
@@ -138,8 +143,10 @@ void RunPass(std::span<const LinearPart> parts, hw::MatrixView<const float> x, s
   for (const LinearPart& part : parts) all_rows += part.w->rows;
   const size_t target_rows = all_rows / (kTasksPerThread * std::max<size_t>(1, threads.count));
   for (const LinearPart& part : parts) {
-    plans.push_back(x.rows <= kMaxDotRows ? PlanStream(part, activations, threads)
-                                          : PlanTiles(part, activations, target_rows));
+    const TileInfo tile = TileOf(part);
+    plans.push_back(x.rows <= MaxDotRows(part.w->format, tile.packing)
+                        ? PlanStream(part, activations, threads)
+                        : PlanTiles(part, tile, activations, target_rows));
     n_tasks += plans.back().n_tasks;
     scratch_bytes = std::max(scratch_bytes, plans.back().scratch_bytes);
   }

@@ -47,7 +47,10 @@ HWY_NOINLINE void FloatKernel(const float* HWY_RESTRICT panel, const float* HWY_
   const DF d;
   PrefetchTile<kFloatCols>(to);
   VF acc[kPanelVectors][kFloatCols];
-  StartTile<kFloatCols>(to, acc);
+#pragma GCC unroll 16
+  for (size_t c = 0; c < kFloatCols; ++c)
+#pragma GCC unroll 4
+    for (size_t r = 0; r < kPanelVectors; ++r) acc[r][c] = hn::Zero(d);
   for (size_t k = 0; k < n; k += 4, panel += 4 * kPanelRows, group += 4 * kFloatCols) {
     for (size_t i = 0; i < 4 * kFloatCols; i += 16) hw::PrefetchFar(group + n * kFloatCols + i);
 #pragma GCC unroll 4

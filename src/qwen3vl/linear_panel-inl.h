@@ -97,29 +97,22 @@ HWY_INLINE void WithTile(const ProductTask& task, size_t col, bool first, const 
     }
 }
 
-// The sums of a kernel while they grow, [row vectors][kCols]: acc[r][c] = start.
+// Sums of a kernel, [row vectors][kCols], to where they go.
 template <size_t kCols>
-HWY_INLINE void StartTile(const TileTarget& to,
-                          hn::Vec<hn::ScalableTag<float>> (&acc)[kPanelVectors][kCols]) {
+HWY_INLINE void FinishTile(const hn::Vec<hn::ScalableTag<float>> (&sum)[kPanelVectors][kCols],
+                           const TileTarget& target) {
   const hn::ScalableTag<float> d;
-#pragma GCC unroll 4
-  for (size_t r = 0; r < kPanelVectors; ++r)
-#pragma GCC unroll 16
-    for (size_t c = 0; c < kCols; ++c) acc[r][c] = hn::LoadU(d, to.start + r * kLanes);
-}
-
-template <size_t kCols>
-HWY_INLINE void FinishTile(const hn::Vec<hn::ScalableTag<float>> (&acc)[kPanelVectors][kCols],
-                           const TileTarget& to) {
-  const hn::ScalableTag<float> d;
+  const TileTarget to = target;  // of which the compiler knows that stores leave it alone
   const auto store = [&](auto adds) HWY_ATTR {
-#pragma GCC unroll 16
-    for (size_t c = 0; c < kCols; ++c)
 #pragma GCC unroll 4
-      for (size_t r = 0; r < kPanelVectors; ++r) {
+    for (size_t r = 0; r < kPanelVectors; ++r) {
+      const auto start = hn::LoadU(d, to.start + r * kLanes);
+#pragma GCC unroll 16
+      for (size_t c = 0; c < kCols; ++c) {
         float* p = to.at + c * to.stride + r * kLanes;
-        hn::StoreU(adds ? hn::Add(hn::LoadU(d, p), acc[r][c]) : acc[r][c], d, p);
+        hn::StoreU(hn::Add(adds ? hn::Add(hn::LoadU(d, p), start) : start, sum[r][c]), d, p);
       }
+    }
   };
   to.adds ? store(std::true_type()) : store(std::false_type());
 }

@@ -87,8 +87,6 @@ struct ProductTask {
   std::byte* scratch = nullptr;  // of this thread, TileInfo::panel_bytes for each panel of the task
 };
 
-inline constexpr size_t kMaxDotRows = 4;  // activation rows up to which streaming wins (measured)
-
 void DotRowsInt8(const ProductTask& task) noexcept;
 void DotRowsFloat(const ProductTask& task) noexcept;
 
@@ -102,6 +100,14 @@ struct TileInfo {
   size_t group_bytes;  // of one packed group
   size_t panel_bytes;  // of one unpacked panel
 };
+
+// Activation rows up to which streaming wins (measured): what making a panel costs, against unpacking a row
+// again for every activation row. `packing`: of the product of many rows.
+constexpr size_t MaxDotRows(hw::Format format, Packing packing) {
+  if (packing == Packing::kInt16 || !hw::IsQuantized(format)) return 12;
+  return packing == Packing::kInt8 && CodesOf(format).range == CodeRange::kUnsigned6 ? 5 : 4;
+}
+inline constexpr size_t kMaxDotRows = 12;  // of them all
 
 // For this instruction set.
 TileInfo TileInfoInt8(hw::Format format, size_t cols) noexcept;

@@ -201,7 +201,10 @@ HWY_NOINLINE void TileKernel(const std::byte* panel, const std::byte* group, siz
   const DF d;
   PrefetchTile<kCols>(to);
   VF acc[kPanelVectors][kCols];
-  StartTile<kCols>(to, acc);
+#pragma GCC unroll 8
+  for (size_t c = 0; c < kCols; ++c)
+#pragma GCC unroll 4
+    for (size_t r = 0; r < kPanelVectors; ++r) acc[r][c] = hn::Zero(d);
   for (size_t b = 0; b < n_blocks; ++b, panel += L::kPanelBlock, group += L::kGroupBlock) {
     for (size_t i = 0; i < L::kGroupBlock; i += 64) hw::PrefetchFar(group + group_bytes + i);
     const auto* scales = reinterpret_cast<const float*>(panel + L::kPanelCodes);

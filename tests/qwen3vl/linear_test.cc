@@ -161,7 +161,7 @@ TEST_P(LinearTest, EveryFormatAndShapeWithinItsErrorBound) {
     for (size_t cols : ColsFor(static_cast<Format>(f)))
       for (size_t rows : {1u, 5u, 33u, 67u}) {
         const Matrix m = RandomMatrix(static_cast<Format>(f), rows, cols, 100 * f + cols + rows);
-        for (size_t n : {1u, 2u, 3u, 4u, 5u, 33u}) {
+        for (size_t n : {1u, 2u, 3u, 4u, 5u, 12u, 13u, 33u}) {
           SCOPED_TRACE(std::string(hw::Name(m.w.format)) + " rows " + std::to_string(rows) + " cols " +
                        std::to_string(cols) + " n " + std::to_string(n));
           const std::vector<float> x = test::SeededNormal(n, n * cols);
@@ -193,7 +193,7 @@ TEST_P(LinearTest, InterleavedRowsWithinTheSameErrorBound) {
         Matrix m = RandomMatrix(format, rows, cols, 7 * cols + rows);
         ASSERT_TRUE(CanInterleave(m.w));
         const Interleaved copy(m);
-        for (size_t n : {1u, 2u, 4u, 5u, 33u}) {
+        for (size_t n : {1u, 2u, 4u, 6u, 7u, 33u}) {
           SCOPED_TRACE(std::string(hw::Name(format)) + " rows " + std::to_string(rows) + " cols " +
                        std::to_string(cols) + " n " + std::to_string(n));
           const std::vector<float> x = test::SeededNormal(n, n * cols);
