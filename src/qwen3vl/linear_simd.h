@@ -101,8 +101,8 @@ struct TileInfo {
   size_t panel_bytes;  // of one unpacked panel
 };
 
-// Activation rows up to which streaming wins (measured): what making a panel costs, against unpacking a row
-// again for every activation row. `packing`: of the product of many rows.
+// Activation rows up to which streaming wins (measured with AVX2 and VNNI): a panel is to be made, but a row
+// is unpacked again for every activation row. `packing`: of the product of many rows.
 constexpr size_t MaxDotRows(hw::Format format, Packing packing) {
   if (packing == Packing::kInt16 || !hw::IsQuantized(format)) return 12;
   return packing == Packing::kInt8 && CodesOf(format).range == CodeRange::kUnsigned6 ? 5 : 4;

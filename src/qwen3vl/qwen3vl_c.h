@@ -63,7 +63,8 @@ typedef int (*qwen3vl_progress_fn)(void* user, qwen3vl_phase phase, size_t done,
 typedef int (*qwen3vl_text_fn)(void* user, const char* text, size_t length);
 typedef void (*qwen3vl_log_fn)(void* user, int is_warning, const char* line, size_t length);
 
-/* Copies of weights in Q4_0, Q4_K, Q5_K and Q6_K that are read faster; auto: where the free memory holds both. */
+/* Copies of weights in Q4_0, Q4_K, Q5_K and Q6_K that are read faster; auto: where the free memory holds
+ * both. */
 typedef enum qwen3vl_repack { QWEN3VL_REPACK_AUTO, QWEN3VL_REPACK_ON, QWEN3VL_REPACK_OFF } qwen3vl_repack;
 
 typedef struct qwen3vl_model_options {
