@@ -269,21 +269,25 @@ TEST_P(LinearTest, TasksOfSeveralPanels) {
   }
 }
 
+// Once, however many chunks of columns the product is summed up in.
 TEST_P(LinearTest, AddsBiasAndAccumulates) {
   for (Format format : {Format::kF32, Format::kBF16, Format::kQ8_0, Format::kQ4_K})
     for (Precision precision : {Precision::kFast, Precision::kExact})
-      for (size_t n : {1u, 9u}) {
-        const Matrix m = RandomMatrix(format, 37, 256, 8);
-        const std::vector<float> x = test::SeededNormal(9, n * 256), bias = test::SeededNormal(10, 37);
-        const std::vector<float> plain = RunLinear(m, x, n, {.precision = precision}, 2, 5.0f);
-        const std::vector<float> both =
-            RunLinear(m, x, n, {.bias = bias.data(), .accumulate = true, .precision = precision}, 2, 5.0f);
-        for (size_t i = 0; i < plain.size(); ++i) {
-          const float want = plain[i] + 5.0f + bias[i % 37];
-          // Three roundings of sums about as large as these.
-          EXPECT_NEAR(both[i], want, 4e-7 * (std::abs(plain[i]) + std::abs(want) + 16)) << hw::Name(format);
+      for (size_t cols : {256u, 1280u})
+        for (size_t n : {1u, 9u, 20u}) {
+          const Matrix m = RandomMatrix(format, 37, cols, 8);
+          const std::vector<float> x = test::SeededNormal(9, n * cols), bias = test::SeededNormal(10, 37);
+          const std::vector<float> plain = RunLinear(m, x, n, {.precision = precision}, 2, 5.0f);
+          const std::vector<float> both =
+              RunLinear(m, x, n, {.bias = bias.data(), .accumulate = true, .precision = precision}, 2, 5.0f);
+          // Three roundings of sums about as large as these, and two more for every further chunk of 256.
+          const double roundings = 3.0 + 2.0 * (cols / 256 - 1.0);
+          for (size_t i = 0; i < plain.size(); ++i) {
+            const float want = plain[i] + 5.0f + bias[i % 37];
+            EXPECT_NEAR(both[i], want, roundings / 3 * 4e-7 * (std::abs(plain[i]) + std::abs(want) + 16))
+                << hw::Name(format);
+          }
         }
-      }
 }
 
 TEST_P(LinearTest, WritesOnlyItsRowsOfStridedOutput) {
