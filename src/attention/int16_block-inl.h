@@ -88,17 +88,25 @@ HWY_INLINE void PairStep(IntVec* HWY_RESTRICT acc, const int16_t* a, const int8_
   ((acc[I] = AddProducts(acc[I], SetPair(a + I / kPanelVecs * kPanelWidth), columns[I % kPanelVecs])), ...);
 }
 
+// Codes of B at work, and those that are asked for meanwhile.
+struct CodeStream {
+  const int8_t* at;
+  const std::byte* ahead;
+
+  HWY_INLINE CodeStream From(size_t byte) const { return {at + byte, ahead + byte}; }
+};
+
 // acc[r][16 columns] = sums over n pieces of 16 inner rows. a: [n][kRows][16]; b: [8 n][16][2].
 template <size_t kRows>
-HWY_INLINE void SumPieces(const int16_t* a, const int8_t* b, size_t n, IntVec (&acc)[kRows * kPanelVecs]) {
+HWY_INLINE void SumPieces(const int16_t* a, CodeStream b, size_t n, IntVec (&acc)[kRows * kPanelVecs]) {
   constexpr size_t kPieceBytes = kPanelWidth * kPanelWidth;
   constexpr std::make_index_sequence<kRows * kPanelVecs> kAll{};
   for (IntVec& sum : acc) sum = hn::Zero(IntTag());
-  for (size_t piece = 0; piece < n; ++piece, a += kRows * kPanelWidth, b += kPieceBytes) {
-    for (size_t byte = 0; byte < kPieceBytes; byte += 64) hw::PrefetchFar(b + hw::kStreamAheadBytes + byte);
+  for (size_t piece = 0; piece < n; ++piece, a += kRows * kPanelWidth, b = b.From(kPieceBytes)) {
+    for (size_t byte = 0; byte < kPieceBytes; byte += 64) hw::PrefetchFar(b.ahead + byte);
 #pragma GCC unroll 8
     for (size_t pair = 0; pair < kPanelWidth / 2; ++pair)
-      PairStep<kRows>(acc, a + 2 * pair, b + pair * 2 * kPanelWidth, kAll);
+      PairStep<kRows>(acc, a + 2 * pair, b.at + pair * 2 * kPanelWidth, kAll);
   }
 }
 
@@ -129,13 +137,13 @@ struct CodedRows {
 
 // c [kRows][16] = rows times one key panel [head_dim / 2][16][2], whose scales are [head_dim / 32][16].
 template <size_t kRows>
-HWY_NOINLINE void ScorePanel(CodedRows rows, const int8_t* panel, const hw::F16* scales, size_t head_dim,
+HWY_NOINLINE void ScorePanel(CodedRows rows, CodeStream panel, const hw::F16* scales, size_t head_dim,
                              float* c) {
   constexpr size_t kBlockPieces = 2;  // of 16 dimensions, which share a scale
   for (size_t block = 0; block < head_dim / 32; ++block) {
     IntVec acc[kRows * kPanelVecs];
     SumPieces<kRows>(rows.codes + block * kBlockPieces * kRows * kPanelWidth,
-                     panel + block * 32 * kPanelWidth, kBlockPieces, acc);
+                     panel.From(block * 32 * kPanelWidth), kBlockPieces, acc);
     for (size_t j = 0; j < kPanelVecs; ++j) {
       const FloatVec scale = LoadFloats(scales + block * kPanelWidth + j * kLanes);
       for (size_t r = 0; r < kRows; ++r) {
@@ -151,10 +159,10 @@ HWY_NOINLINE void ScorePanel(CodedRows rows, const int8_t* panel, const hw::F16*
 // c [kRows][16] = c * alpha + rows times n pieces of 16 tokens of one value strip [8 n][16][2]; without
 // alpha, c is overwritten.
 template <size_t kRows>
-HWY_NOINLINE void AddStrip(CodedRows rows, const int8_t* strip, size_t n, const float* alpha, float* c) {
+HWY_NOINLINE void AddStrip(CodedRows rows, CodeStream strip, size_t n, const float* alpha, float* c) {
   for (size_t done = 0; done < n; done += kMaxPieces) {
     IntVec acc[kRows * kPanelVecs];
-    SumPieces<kRows>(rows.codes + done * kRows * kPanelWidth, strip + done * kPanelWidth * kPanelWidth,
+    SumPieces<kRows>(rows.codes + done * kRows * kPanelWidth, strip.From(done * kPanelWidth * kPanelWidth),
                      HWY_MIN(kMaxPieces, n - done), acc);
     for (size_t r = 0; r < kRows; ++r)
       for (size_t j = 0; j < kPanelVecs; ++j) {

@@ -19,6 +19,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "attention/read_ahead.h"
 #include "hw/float16.h"
 #include "hw/prefetch.h"
 #include "hwy/highway.h"
@@ -34,17 +35,22 @@ inline constexpr size_t kPanelWidth = 16;
 inline constexpr size_t kLanes = HWY_LANES(float);  // of FloatVec; divides kPanelWidth
 inline constexpr size_t kPanelVecs = kPanelWidth / kLanes;
 
+inline constexpr size_t kRegisters = kLanes == 16 ? 32 : 16;
+inline constexpr size_t kMaxFewRows = 6;  // rows of a block whose B may be of any format
+inline constexpr size_t kTallRows = 12;   // rows of a block of many, for several register blocks
+
 constexpr size_t DivideUp(size_t a, size_t b) { return (a + b - 1) / b; }
 
 // A product whose B is stored as float, F16 or BF16 (converted on load).
 template <class Stored>
 struct Product {
-  const float* a;      // [inner / 16][rows][16]
-  size_t begin, end;   // of the inner dimension; others are not touched
-  const Stored* b;     // panels [inner][16]
-  size_t b_stride;     // elements from panel to panel
-  float* c;            // [panels][rows][16]
-  const float* alpha;  // [rows], or null: C is overwritten
+  const float* a;        // [inner / 16][rows][16]
+  size_t begin, end;     // of the inner dimension; others are not touched
+  const Stored* b;       // panels [inner][16]
+  size_t b_stride;       // elements from panel to panel
+  float* c;              // [panels][rows][16]
+  const float* alpha;    // [rows], or null: C is overwritten
+  ReadAhead ahead = {};  // few rows only
 };
 
 HWY_INLINE FloatVec LoadFloats(const float* p) { return hn::LoadU(FloatTag(), p); }
@@ -107,22 +113,31 @@ struct Columns {
 
   HWY_INLINE Columns(const Product<Stored>& p, size_t vec) {
     const Stored* first = p.b + vec / kPanelVecs * p.b_stride + Shape::FirstColumn(vec);
-    for (size_t j = 0; j < kPanels; ++j) at[j] = first + j * p.b_stride;
+    for (size_t j = 0; j < kPanels; ++j) {
+      at[j] = first + j * p.b_stride;
+      if constexpr (Shape::kBlockRows < kTallRows) {
+        const auto* bytes = reinterpret_cast<const std::byte*>(at[j] + p.begin * kPanelWidth);
+        ahead[j] = p.ahead.Address(bytes, vec / kPanelVecs + j, p.b_stride * sizeof(Stored));
+      }
+    }
   }
   HWY_INLINE const Stored* Vector(size_t j, size_t k) const {
     return at[Shape::PanelOf(j)] + k * kPanelWidth + Shape::ColumnOf(j);
   }
-  // Asks for what 16 steps read later: few rows are done sooner than memory delivers B.
-  HWY_INLINE void PrefetchAhead() const {
-    for (size_t j = 0; j < kPanels; ++j)
-      for (size_t line = 0; line < kPanelWidth * kPanelWidth * sizeof(Stored); line += 64)
-        hw::PrefetchFar(reinterpret_cast<const std::byte*>(at[j]) + hw::kStreamAheadBytes + line);
+  // For 16 steps.
+  HWY_INLINE void PrefetchAhead() {
+    constexpr size_t kBytes = kPanelWidth * kPanelWidth * sizeof(Stored);
+    for (const std::byte*& from : ahead) {
+      for (size_t line = 0; line < kBytes; line += 64) hw::PrefetchFar(from + line);
+      from += kBytes;
+    }
   }
   HWY_INLINE void Advance(size_t k) {
     for (size_t j = 0; j < kPanels; ++j) at[j] += k * kPanelWidth;
   }
 
   const Stored* at[kPanels];
+  const std::byte* ahead[kPanels];
 };
 
 // Step k of the inner dimension.
@@ -150,10 +165,6 @@ HWY_INLINE void ScaleAndAdd(const FloatVec* acc, float* c, const float* alpha, s
        FloatTag(), c + Shape::OffsetOf(I))),
    ...);
 }
-
-inline constexpr size_t kRegisters = kLanes == 16 ? 32 : 16;
-inline constexpr size_t kMaxFewRows = 6;  // rows of a block whose B may be of any format
-inline constexpr size_t kTallRows = 12;   // rows of a block of many, for several register blocks
 
 // Rows `row` to row + M - 1 of a block with N vectors of B from vector `vec` on.
 template <class Shape, class Stored>

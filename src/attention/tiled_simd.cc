@@ -301,7 +301,7 @@ class TaskRun {
       for (const Work& w : std::span(work, count))
         if (w.is_first) BeginBlock(w.block);
       if (work[0].is_first) ahead.q = {end * height_, HWY_MIN(rows_, (end + group_blocks) * height_)};
-      RunGroup({work, count}, first, k, v, ahead);
+      RunGroup({work, count}, first, k, v, ahead, next.empty());
       for (const Work& w : std::span(work, count))
         if (w.is_last) FinishBlock(w.block);
     }
@@ -378,17 +378,50 @@ class TaskRun {
     return b;
   }
 
-  void RunGroup(std::span<Work> group, size_t first, const Operand& k, const Operand& v,
-                const Ahead& ahead) const {
+  void RunGroup(std::span<Work> group, size_t first, const Operand& k, const Operand& v, const Ahead& ahead,
+                bool is_last) const {
+    const size_t next = is_last ? 0 : first + task_.tile;
     if (k.q8)
-      for (const Work& w : group) ScoresOfCodes(w, k);
+      for (const Work& w : group) ScoresOfCodes(w, k, first);
     else
-      k.VisitFloats([&](const auto* panels) { Scores(group, panels, k.stride, ahead); });
+      k.VisitFloats([&](const auto* panels) { Scores(group, panels, k.stride, first, ahead); });
     for (Work& w : group) Softmax(w, first);
     if (v.q8)
-      for (const Work& w : group) AddWeightedCodes(w, v);
+      for (const Work& w : group) AddWeightedCodes(w, v, next);
     else
-      v.VisitFloats([&](const auto* strips) { AddWeighted(group, strips, v.stride); });
+      v.VisitFloats([&](const auto* strips) { AddWeighted(group, strips, v.stride, next); });
+  }
+
+  // Whether products read keys and values where a cache stores them.
+  bool ReadsInPlace() const {
+    const hw::Format f = task_.kv.k_format;
+    const bool is_half = f == hw::Format::kF16 || f == hw::Format::kBF16;
+    return coded_ || (task_.kv.is_cache && (f == hw::Format::kF32 || (is_half && rows_ <= kMaxFewRows)));
+  }
+
+  TilePieces PiecesOf(const Work& w, size_t element_bytes) const {
+    const KvRange panels = PanelsOf(w);
+    return {.panel_bytes = head_dim_ * kPanelRows * element_bytes,
+            .n_panels = panels.end,
+            .strip_bytes = panels.size() * kPanelRows * kStripCols * element_bytes,
+            .n_strips = dim_ / kStripCols,
+            .at_once = DivideUp(4, kPanelVecs)};
+  }
+
+  // For the keys of the tile that begins at kv row `first`.
+  ReadAhead AfterKeys(const Work& w, size_t first, size_t element_bytes) const {
+    if (!ReadsInPlace()) return {};
+    const size_t row = kStripCols * element_bytes;
+    return AheadOfKeys(PiecesOf(w, element_bytes),
+                       task_.kv.v + (first + PanelsOf(w).begin * kPanelRows) * row,
+                       task_.kv.padded_length * row);
+  }
+
+  // For the values of the tile before the one that begins at kv row `next`; 0: there is none.
+  ReadAhead AfterValues(const Work& w, size_t next, size_t element_bytes) const {
+    if (!ReadsInPlace()) return {};
+    return AheadOfValues(PiecesOf(w, element_bytes),
+                         next ? task_.kv.k + next * head_dim_ * element_bytes : nullptr);
   }
 
   // Vectors, of `left`, that all blocks of a group take before the next ones.
@@ -398,7 +431,7 @@ class TaskRun {
   }
 
   template <class Stored>
-  void Scores(std::span<const Work> group, const Stored* k, size_t stride, Ahead ahead) const {
+  void Scores(std::span<const Work> group, const Stored* k, size_t stride, size_t first, Ahead ahead) const {
     KvRange panels;
     for (const Work& w : group) panels = Union(panels, PanelsOf(w));
     Product<Stored> p{nullptr, 0, head_dim_, k, stride, nullptr, nullptr};
@@ -412,13 +445,14 @@ class TaskRun {
         if (from >= to) continue;
         p.a = Q(w.block);
         p.c = w.scores;
+        if (height_ < kTallRows) p.ahead = AfterKeys(w, first, sizeof(Stored));
         Multiply(p, height_, from, to);
       }
     }
   }
 
   template <class Stored>
-  void AddWeighted(std::span<const Work> group, const Stored* v, size_t stride) const {
+  void AddWeighted(std::span<const Work> group, const Stored* v, size_t stride, size_t next) const {
     Product<Stored> p{nullptr, 0, 0, v, stride, nullptr, nullptr};
     const size_t n_vecs = DivideUp(head_dim_, kLanes);
     for (size_t vec = 0, step; vec < n_vecs; vec += step) {
@@ -429,25 +463,34 @@ class TaskRun {
         p.end = w.seen.end;
         p.c = Acc(w.block);
         p.alpha = w.is_first ? nullptr : w.alpha;
+        if (height_ < kTallRows) p.ahead = AfterValues(w, next, sizeof(Stored));
         Multiply(p, height_, vec, vec + step);
       }
     }
   }
 
+  // Panel or strip i of b, from byte `skip` of it on.
+  static CodeStream Stream(const ReadAhead& ahead, const Operand& b, size_t i, size_t skip) {
+    const int8_t* at = b.q8 + i * b.stride + skip;
+    return {at, ahead.Address(reinterpret_cast<const std::byte*>(at), i, b.stride)};
+  }
+
   // Scores against q8_0 keys as they are stored.
-  void ScoresOfCodes(const Work& w, const Operand& k) const {
+  void ScoresOfCodes(const Work& w, const Operand& k, size_t first) const {
     const KvRange panels = PanelsOf(w);
+    const ReadAhead ahead = AfterKeys(w, first, 1);
     ForFewRows(height_, [&](auto rows) {
       for (size_t panel = panels.begin; panel < panels.end; ++panel)
-        ScorePanel<rows>({QCodes(), QWorth()}, k.q8 + panel * k.stride,
+        ScorePanel<rows>({QCodes(), QWorth()}, Stream(ahead, k, panel, 0),
                          k.scales + panel * k.stride / kScaleBlock, head_dim_, Piece(w.scores, 0, panel));
     });
   }
 
   // The weighted sum of q8_0 values as they are stored. Values of a row have a scale for 32 dimensions, which
   // goes into the weights.
-  void AddWeightedCodes(const Work& w, const Operand& v) const {
+  void AddWeightedCodes(const Work& w, const Operand& v, size_t next) const {
     const KvRange panels = PanelsOf(w);
+    const ReadAhead ahead = AfterValues(w, next, 1);
     float largest[kPaddedBlock];
     for (size_t r = 0; r < height_; ++r) largest[r] = LargestOf(FloatTag(), ScoresOf(w, r));
     for (size_t d = 0; d < head_dim_; d += kScaleBlock) {
@@ -455,7 +498,7 @@ class TaskRun {
       ForFewRows(height_, [&](auto rows) {
         for (size_t strip = d / kStripCols; strip < (d + kScaleBlock) / kStripCols; ++strip)
           AddStrip<rows>({WeightCodes(), WeightWorth()},
-                         v.q8 + strip * v.stride + panels.begin * kPanelRows * kStripCols, panels.size(),
+                         Stream(ahead, v, strip, panels.begin * kPanelRows * kStripCols), panels.size(),
                          w.is_first ? nullptr : w.alpha, Piece(Acc(w.block), 0, strip));
       });
     }
