@@ -40,11 +40,13 @@ void QuantizeActivationRow(const float* x, size_t cols, std::byte* out) {
 
 constexpr size_t kLineBytes = 64;
 
+// once: a single activation row reads the weights at src, so that no cache need keep them.
 template <size_t kBytes>
-HWY_INLINE void PrefetchAhead(const uint8_t* src) {
+HWY_INLINE void PrefetchAhead(const uint8_t* src, bool once) {
+  const uint8_t* ahead = src + hw::kStreamAheadBytes;
 #pragma GCC unroll 8
   for (size_t line = 0; line < kBytes; line += kLineBytes)
-    hw::PrefetchFar(src + hw::kStreamAheadBytes + line);
+    once ? hw::PrefetchOnce(ahead + line) : hw::PrefetchFar(ahead + line);
 }
 
 // Codes a vector step takes, and the lanes that their sums come in.
@@ -166,14 +168,14 @@ HWY_INLINE void StoreSum(const ProductTask& task, size_t row, size_t col, float 
 }
 
 template <Format kFormat>
-HWY_INLINE float DotRowInt8(const uint8_t* src, size_t cols, const std::byte* x) {
+HWY_INLINE float DotRowInt8(const uint8_t* src, size_t cols, const std::byte* x, bool once) {
   constexpr size_t kStepBytes = 256 / hw::Info(kFormat).block_elements * hw::Info(kFormat).block_bytes;
   const DSum d;
   const auto* a = reinterpret_cast<const int8_t*>(x);
   const auto* floats = reinterpret_cast<const float*>(x + QuantizedRow::Padded(cols));
   VSum acc[kSums] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
   for (size_t k = 0; k < cols; k += 256, src += kStepBytes, floats += QuantizedRow::kFloatsPerStep) {
-    PrefetchAhead<kStepBytes>(src);
+    PrefetchAhead<kStepBytes>(src, once);
     const size_t n_blocks = cols - k < 256 ? (cols - k) / 32 : 8;
     Codes codes;  // of this step alone: then they need not go through memory
     if (HWY_UNLIKELY(n_blocks < 8)) std::memset(codes.q, 0, sizeof codes.q);  // zeros beyond the columns
@@ -210,7 +212,7 @@ void DotRowsInt8Of(const ProductTask& task) {
     for (size_t c = 0; c < task.x.rows; ++c)
       StoreSum(task, r, c,
                DotRowInt8<kFormat>(reinterpret_cast<const uint8_t*>(task.w->row(r)), cols,
-                                   task.packed + c * stride));
+                                   task.packed + c * stride, task.x.rows == 1));
 }
 
 void DotRowsInt8(const ProductTask& task) {
@@ -222,7 +224,7 @@ using VF = hn::Vec<DF>;
 
 // Dot product of n weights, stored as kFormat (f32, f16, bf16) at any address, with floats.
 template <Format kFormat>
-HWY_INLINE float DotStored(const uint8_t* w, const float* x, size_t n) {
+HWY_INLINE float DotStored(const uint8_t* w, const float* x, size_t n, [[maybe_unused]] bool once) {
   constexpr size_t kBytes = hw::Info(kFormat).block_bytes;
   const DF d;
   VF sum[4] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
@@ -230,7 +232,7 @@ HWY_INLINE float DotStored(const uint8_t* w, const float* x, size_t n) {
 #if HWY_TARGET != HWY_SCALAR
   const size_t lanes = hn::Lanes(d);
   for (; i + 4 * lanes <= n; i += 4 * lanes) {
-    PrefetchAhead<4 * hn::MaxLanes(d) * kBytes>(w + i * kBytes);
+    PrefetchAhead<4 * hn::MaxLanes(d) * kBytes>(w + i * kBytes, once);
 #pragma GCC unroll 4
     for (size_t u = 0; u < 4; ++u) {
       const size_t at = i + u * lanes;
@@ -255,15 +257,15 @@ void DotRowsFloatOf(const ProductTask& task) {
     const auto* src = reinterpret_cast<const uint8_t*>(task.w->row(r));
     float sum[kMaxDotRows] = {};
     if constexpr (!hw::IsQuantized(kFormat)) {
-      for (size_t c = 0; c < n; ++c) sum[c] = DotStored<kFormat>(src, task.x.row(c), cols);
+      for (size_t c = 0; c < n; ++c) sum[c] = DotStored<kFormat>(src, task.x.row(c), cols, n == 1);
     } else {
       for (size_t k = 0; k < cols; k += 256, src += 256 / kBlock * kBytes) {
         const size_t count = cols - k < 256 ? cols - k : 256;
         Unpack<kFormat>(src, count / 32, codes);
         ValuesOf<CodesOf(kFormat)>(codes, count, values);
         for (size_t c = 0; c < n; ++c)
-          sum[c] +=
-              DotStored<Format::kF32>(reinterpret_cast<const uint8_t*>(values), task.x.row(c) + k, count);
+          sum[c] += DotStored<Format::kF32>(reinterpret_cast<const uint8_t*>(values), task.x.row(c) + k,
+                                            count, false);
       }
     }
     for (size_t c = 0; c < n; ++c) StoreSum(task, r, c, sum[c]);
