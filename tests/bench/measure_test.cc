@@ -252,8 +252,11 @@ TEST(PeakMeter, LoopsComputeWhatTheySay) {
     EXPECT_EQ(RunLoadedFma(2 * kLoadedSteps, operands, &sum), kLoadedSteps * operations) << hw::Name(isa);
     EXPECT_EQ(sum, 2 * 2 * kLoadedSteps * operations / 2) << hw::Name(isa);
     const std::vector<float> data(512, 1.0f);
-    EXPECT_EQ(RunRead(data.data(), data.size(), &sum), 2048);
-    EXPECT_EQ(sum, 512);
+    for (const ReadWay way : {ReadWay::kAskAhead, ReadWay::kPlain}) {
+      sum = 0;
+      EXPECT_EQ(RunRead(data.data(), data.size(), way, &sum), 2048);
+      EXPECT_EQ(sum, 512);
+    }
   }
   hw::SelectIsa("auto");
 }

@@ -35,7 +35,8 @@ class PeakMeter {
  public:
   explicit PeakMeter(const PeakOptions& options);
 
-  // One sample each, on all threads; of multiply-adds the best of three bursts. A multiply-add counts as two
+  // One sample each, on all threads; of multiply-adds the best of three bursts, of reads the better of two
+  // ways to do it (which one that is changes with how busy memory is). A multiply-add counts as two
   // operations; where the instruction set has none (baseline, SSE4) it is a product and a sum.
   double FmaGflops();
   double ReadGbs();
@@ -73,7 +74,9 @@ double RunFma(size_t iterations, float* state) noexcept;
 // products.
 inline constexpr size_t kLoadedSteps = 4, kLoadedFloats = 64;
 double RunLoadedFma(size_t iterations, const float* operands, float* sum) noexcept;
-// Adds up `count` floats, a multiple of 256, into *sum.
-double RunRead(const float* data, size_t count, float* sum) noexcept;
+// Adds up `count` floats, a multiple of 256, into *sum: asked for ahead, as kernels do, or left to the
+// processor's own prefetching.
+enum class ReadWay { kAskAhead, kPlain };
+double RunRead(const float* data, size_t count, ReadWay way, float* sum) noexcept;
 
 }  // namespace qwen3vl::bench

@@ -84,13 +84,14 @@ double LoadedFma(size_t iterations, const float* HWY_RESTRICT operands, float* s
 constexpr size_t kFetchAhead = 1024;
 constexpr size_t kLine = 16;
 
-double Read(const float* HWY_RESTRICT data, size_t count, float* sum) {
+template <ReadWay kWay>
+double ReadIn(const float* HWY_RESTRICT data, size_t count, float* sum) {
   const Tag d;
   const size_t n = hn::Lanes(d);
   Vec a = hn::Zero(d), b = a, c = a, e = a;
   for (size_t i = 0; i < count; i += 4 * n) {
-    // As the kernels do that are compared with this.
-    for (size_t at = 0; at < 4 * n; at += kLine) hw::PrefetchFar(data + i + kFetchAhead + at);
+    if constexpr (kWay == ReadWay::kAskAhead)
+      for (size_t at = 0; at < 4 * n; at += kLine) hw::PrefetchFar(data + i + kFetchAhead + at);
     a = hn::Add(a, hn::LoadU(d, data + i));
     b = hn::Add(b, hn::LoadU(d, data + i + n));
     c = hn::Add(c, hn::LoadU(d, data + i + 2 * n));
@@ -98,6 +99,11 @@ double Read(const float* HWY_RESTRICT data, size_t count, float* sum) {
   }
   *sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(a, b), hn::Add(c, e))));
   return static_cast<double>(count) * sizeof(float);
+}
+
+double Read(const float* data, size_t count, ReadWay way, float* sum) {
+  return way == ReadWay::kPlain ? ReadIn<ReadWay::kPlain>(data, count, sum)
+                                : ReadIn<ReadWay::kAskAhead>(data, count, sum);
 }
 
 }  // namespace qwen3vl::bench::HWY_NAMESPACE
@@ -115,8 +121,8 @@ double RunFma(size_t iterations, float* state) noexcept {
 double RunLoadedFma(size_t iterations, const float* operands, float* sum) noexcept {
   return HWY_DYNAMIC_DISPATCH(LoadedFma)(iterations, operands, sum);
 }
-double RunRead(const float* data, size_t count, float* sum) noexcept {
-  return HWY_DYNAMIC_DISPATCH(Read)(data, count, sum);
+double RunRead(const float* data, size_t count, ReadWay way, float* sum) noexcept {
+  return HWY_DYNAMIC_DISPATCH(Read)(data, count, way, sum);
 }
 }  // namespace qwen3vl::bench
 #endif  // HWY_ONCE
