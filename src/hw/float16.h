@@ -34,18 +34,21 @@ inline BF16 ToBF16(float x) {
   return {static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16)};
 }
 
+// Without branches, so that a loop over it becomes vectors.
 inline F16 ToF16(float x) {
+  const auto choose = [](bool first, uint32_t a, uint32_t b) {
+    const uint32_t mask = -static_cast<uint32_t>(first);
+    return (a & mask) | (b & ~mask);
+  };
   const uint32_t u = std::bit_cast<uint32_t>(x);
-  const uint16_t sign = static_cast<uint16_t>((u >> 16) & 0x8000u);
-  const uint32_t magnitude = u & 0x7fffffffu;
-  if (magnitude > 0x7f800000u) return {static_cast<uint16_t>(sign | 0x7e00u)};
-  if (magnitude >= 0x477ff000u) return {static_cast<uint16_t>(sign | 0x7c00u)};  // rounds to 65536 or more
-  if (magnitude < 0x38800000u) {  // subnormal half: adding 0.5 lets the FPU round at the right bit
-    const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
-    return {static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(shifted) - 0x3f000000u))};
-  }
-  const uint32_t rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1u);
-  return {static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13))};
+  const int32_t magnitude = static_cast<int32_t>(u & 0x7fffffffu);
+  const int32_t normal = (magnitude + 0xfff + ((magnitude >> 13) & 1) - 0x38000000) >> 13;
+  // Adding 0.5 lets the FPU round a subnormal half at the right bit.
+  const int32_t subnormal = std::bit_cast<int32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000;
+  uint32_t bits = choose(magnitude < 0x38800000, subnormal, normal);
+  bits = choose(magnitude >= 0x477ff000, 0x7c00, bits);  // rounds to 65536 or more
+  bits = choose(magnitude > 0x7f800000, 0x7e00, bits);
+  return {static_cast<uint16_t>(bits | ((u >> 16) & 0x8000u))};
 }
 
 }  // namespace qwen3vl::hw
