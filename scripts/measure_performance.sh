@@ -34,7 +34,7 @@ vision=qwen3vl-2b.vision,qwen3vl-8b.vision
 rows prefill layer --preset $text --kind attention.prefill --lengths 512,2048,4096 --path tiled --threads 1 --isa $isas
 rows vision layer --preset $vision --kind attention.prefill --lengths 1024,4096 --path tiled --threads 1 --isa $isas
 rows presets layer --preset gpt2,esm2-650m,unet3d,manipulation --kind attention.prefill --threads "$threads" --isa avx2
-rows decode layer --preset $text --kind attention.decode --contexts 4096,8192,32768 --path tiled --threads "$threads" \
+rows decode layer --preset $text --kind attention.decode --contexts 512,4096,8192,32768 --path tiled --threads "$threads" \
   --isa avx2
 rows linear layer --preset $text --kind linear --tokens 1,512 --threads "$threads" --isa avx2
 rows sweep sweep --preset $text --threads "$threads" --isa avx2 --report "$out/sweep.html"

@@ -40,7 +40,14 @@ void QuantizeActivationRow(const float* x, size_t cols, std::byte* out) {
 
 constexpr size_t kLineBytes = 64;
 
-// once: a single activation row reads the weights at src, so that no cache need keep them.
+// Whether weights may pass the second cache: a single activation row of so many bytes reads them, and leaves
+// the first cache room for what is asked for. Beside larger rows it is lost before it is read, and comes
+// twice.
+bool PassOnce(size_t rows, size_t row_bytes) {
+  constexpr size_t kMostBytes = 12 * 1024;  // of 32 KiB
+  return rows == 1 && row_bytes <= kMostBytes;
+}
+
 template <size_t kBytes>
 HWY_INLINE void PrefetchAhead(const uint8_t* src, bool once) {
   const uint8_t* ahead = src + hw::kStreamAheadBytes;
@@ -208,11 +215,12 @@ void DotRowsInt8Of(const ProductTask& task) {
   }
 #endif
   const size_t cols = task.w->cols, stride = QuantizedRow::Bytes(cols);
+  const bool once = PassOnce(task.x.rows, stride);
   for (size_t r = task.row_begin; r < task.row_end; ++r)
     for (size_t c = 0; c < task.x.rows; ++c)
       StoreSum(task, r, c,
                DotRowInt8<kFormat>(reinterpret_cast<const uint8_t*>(task.w->row(r)), cols,
-                                   task.packed + c * stride, task.x.rows == 1));
+                                   task.packed + c * stride, once));
 }
 
 void DotRowsInt8(const ProductTask& task) {
@@ -251,13 +259,14 @@ template <Format kFormat>
 void DotRowsFloatOf(const ProductTask& task) {
   constexpr size_t kBlock = hw::Info(kFormat).block_elements, kBytes = hw::Info(kFormat).block_bytes;
   const size_t cols = task.w->cols, n = task.x.rows;
+  [[maybe_unused]] const bool once = PassOnce(n, cols * sizeof(float));
   Codes codes;
   alignas(64) float values[256];
   for (size_t r = task.row_begin; r < task.row_end; ++r) {
     const auto* src = reinterpret_cast<const uint8_t*>(task.w->row(r));
     float sum[kMaxDotRows] = {};
     if constexpr (!hw::IsQuantized(kFormat)) {
-      for (size_t c = 0; c < n; ++c) sum[c] = DotStored<kFormat>(src, task.x.row(c), cols, n == 1);
+      for (size_t c = 0; c < n; ++c) sum[c] = DotStored<kFormat>(src, task.x.row(c), cols, once);
     } else {
       for (size_t k = 0; k < cols; k += 256, src += 256 / kBlock * kBytes) {
         const size_t count = cols - k < 256 ? cols - k : 256;
