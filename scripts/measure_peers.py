@@ -15,6 +15,11 @@ cannot be kept from better instructions, say --isa avx512.
     with n_prompt, n_gen and avg_ts (tokens a second).
 A round measures every engine once on every case; a ratio is the median over the rounds of qwen3vl against the fastest
 of the others in the same round. Rows are added to the file --out. Let the machine do nothing else.
+
+The host of a virtual machine may move its processors between groups of cores, each with a last cache and a way to memory
+of its own; answers, which are as fast as memory, are up to 1.7 times as fast while two processors are in different
+groups. With --watch build/release/bench/handover_watch (which tells where they are, see there) answers are measured
+--watch-rounds times more, and shown by where the processors were meanwhile: "cores together" and "cores apart".
 Then: scripts/performance_tables.py docs/performance.md
 """
 import argparse
@@ -23,6 +28,8 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import threading
+import time
 
 ATTENTION = [  # name, preset, kind, length option, (heads, kv heads, head_dim, queries, keys, causal), threads (0: all)
     ("prompt, 32/8 x 128, 512", "qwen3vl-4b.text", "attention.prefill", "--lengths", (32, 8, 128, 512, 512, 1), 1),
@@ -32,6 +39,36 @@ ATTENTION = [  # name, preset, kind, length option, (heads, kv heads, head_dim, 
     ("one token, 32/8 x 128, 4096", "qwen3vl-4b.text", "attention.decode", "--contexts", (32, 8, 128, 1, 4096, 1), 0),
     ("one token, 32/8 x 128, 32768", "qwen3vl-4b.text", "attention.decode", "--contexts", (32, 8, 128, 1, 32768, 1), 0),
 ]
+
+
+# Nanoseconds of a handover between cores that share a last cache are below, others above: 25 to 40, and 140 to 180, were seen.
+TOGETHER_BELOW_NS = 80
+ALMOST_ALL = 0.9  # of an answer's time, for it to count as one or the other
+PLACED_TOKENS = 32  # an answer's: few, so that the processors seldom move within one
+
+
+class Watch:
+    """Where the processors were, by the lines that --watch prints: the monotonic clock's seconds, nanoseconds."""
+
+    def __init__(self, command):
+        self.looks = []
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        for line in self.process.stdout:
+            when, ns = map(float, line.split())
+            self.looks.append((when, ns))
+
+    def placement(self, begin, end):
+        """None where they moved, or nothing was seen."""
+        if self.process.poll() is not None:
+            sys.exit("measure_peers.py: the --watch command has ended")
+        near = [ns < TOGETHER_BELOW_NS for when, ns in list(self.looks) if begin <= when <= end]
+        if not near:
+            return None
+        share = sum(near) / len(near)
+        return "together" if share >= ALMOST_ALL else "apart" if share <= 1 - ALMOST_ALL else None
 
 
 def output_of(command):
@@ -79,17 +116,45 @@ def image_round(options, width, height):
     return result
 
 
-def model_round(options, model, prompt, generate, depth):
-    """Tokens a second by engine, of a prompt and of an answer."""
+def own_speeds(options, model, prompt, generate, depth):
+    """Tokens a second of qwen3vl, of a prompt and of an answer."""
     rows = own_rows(options, "model", "-m", model, "--prompt", prompt, "--generate", generate, "--depths", depth,
                     "--threads", options.threads, "--samples", 1)
     speeds = {row["layer"]: row["tokens_per_second"] for row in rows}
-    result = [{"qwen3vl": speeds["model.prompt"]}, {"qwen3vl": speeds["model.generate"]}]
+    return speeds["model.prompt"], speeds["model.generate"]
+
+
+def peer_speeds(options, command, model, prompt, generate, depth):
+    tests = output_of(command + ["-m", model, "-p", str(prompt), "-n", str(generate), "-t", str(options.threads),
+                                 "-d", str(depth), "-o", "json"])
+    return [next(test["avg_ts"] for test in tests if (test["n_prompt"] > 0) == is_prompt) for is_prompt in (True, False)]
+
+
+def model_engines(options, *case):
+    """Names, and functions that return the speeds of a prompt and of an answer."""
+    yield "qwen3vl", lambda: own_speeds(options, *case)
     for name, command in options.model_bench:
-        for test in output_of(command + ["-m", model, "-p", str(prompt), "-n", str(generate), "-t", str(options.threads),
-                                         "-d", str(depth), "-o", "json"]):
-            result[0 if test["n_prompt"] > 0 else 1][name] = test["avg_ts"]
-    return result
+        yield name, lambda command=command: peer_speeds(options, command, *case)
+
+
+def model_round(options, *case):
+    speeds = {name: measure() for name, measure in model_engines(options, *case)}
+    return [{name: both[i] for name, both in speeds.items()} for i in range(2)]
+
+
+def placed_answers(options, watch, model):
+    """Tokens a second of answers by placement: rounds of as many engines."""
+    engines = list(model_engines(options, model, 16, PLACED_TOKENS, 0))
+    found = {placement: {name: [] for name, _ in engines} for placement in ("together", "apart")}
+    for i in range(options.watch_rounds):
+        for name, measure in engines if i % 2 == 0 else reversed(engines):
+            speed = measure()[1]
+            end = time.monotonic()  # the answer is the last thing that they do
+            placement = watch.placement(end - PLACED_TOKENS / speed, end)
+            if placement:
+                found[placement][name].append(speed)
+    return {placement: [dict(zip(by_engine, speeds)) for speeds in zip(*by_engine.values())]
+            for placement, by_engine in found.items()}
 
 
 def cases(options):
@@ -126,22 +191,37 @@ def main():
     parser.add_argument("--isa", default="avx2", help="of qwen3vl; default %(default)s")
     parser.add_argument("--depths", type=lambda text: [int(d) for d in text.split(",")], default=[0])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="0: only what --watch adds; default %(default)s")
+    parser.add_argument("--watch", metavar="COMMAND", help="tells where the processors are: bench/handover_watch")
+    parser.add_argument("--watch-rounds", type=int, default=10, help="of answers, with --watch; default %(default)s")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     options = parser.parse_args()
     if options.image and not (options.mmproj and options.model):
         parser.error("--image wants --mmproj and --model")
     environment = own_rows(options, "layer", "--preset", "qwen3vl-2b.text", "--kind", "rope", "--samples", 1)[0]["environment"]
     with options.out.open("a", encoding="utf-8") as out:
-        for texts, measure in cases(options):
+        def add(text, rounds):
+            out.write(json.dumps(text | {"isa": options.isa, "environment": environment, "rounds": rounds}) + "\n")
+            out.flush()
+            print(f"{text['what']}: {rounds}", file=sys.stderr)
+
+        for texts, measure in cases(options) if options.rounds else []:
             rounds = [measure() for _ in range(options.rounds)]
             for i, text in enumerate(texts):
                 if len(rounds[0][i]) == 1:
                     continue  # nobody to compare with
-                row = text | {"isa": options.isa, "environment": environment, "rounds": [r[i] for r in rounds]}
-                out.write(json.dumps(row) + "\n")
-                out.flush()
-                print(f"{text['what']}: {row['rounds']}", file=sys.stderr)
+                add(text, [r[i] for r in rounds])
+        if not options.watch:
+            return
+        watch = Watch(options.watch.split())
+        try:
+            for model in options.model:
+                for placement, rounds in placed_answers(options, watch, model).items():
+                    if rounds:
+                        add({"what": f"{pathlib.Path(model).stem}, answer of {PLACED_TOKENS} at depth 0, cores {placement}",
+                             "unit": "tokens/s", "threads": options.threads}, rounds)
+        finally:
+            watch.process.kill()
 
 
 if __name__ == "__main__":

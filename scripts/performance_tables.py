@@ -127,6 +127,10 @@ def machine_lines(rows):
         kept = sum(len(row["samples"]) for row in rows)
         counts += f" (of {kept + sum(busy)} in all, the {kept} that began and ended while nobody else used the cores)"
     lines.append(f"Median of {counts} samples. Before: {state(rows[0], 'before')}; after: {state(rows[-1], 'after')}.")
+    rounds = [ns for row in rows for ns in (row["peaks"] or {}).get("rounds", {}).get("handover_ns", []) if ns is not None]
+    if rounds:
+        lines.append(f"Handover of a cache line between two threads: {min(rounds):.0f} to {max(rounds):.0f} ns, median "
+                     f"{statistics.median(rounds):.0f} ns.")
     return lines
 
 
@@ -156,7 +160,7 @@ def advantage(row):
 def peers_table(path):
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     engines = list(dict.fromkeys(name for row in rows for name in row["rounds"][0]))
-    columns = ["case", "threads", *engines, "against the fastest other"]
+    columns = ["case", "threads", *engines, "rounds", "against the fastest other"]
     lines = ["| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
     for row in rows:
         form = seconds if row["unit"] == "s" else lambda value: f"{number(value)} t/s"
@@ -165,11 +169,10 @@ def peers_table(path):
         for engine in engines:
             values = [speeds[engine] for speeds in row["rounds"] if engine in speeds]
             cells.append(form(statistics.median(values)) if values else MISSING)
-        lines.append("| " + " | ".join([*cells, f"{advantage(row):.2f} x"]) + " |")
+        lines.append("| " + " | ".join([*cells, str(len(row["rounds"])), f"{advantage(row):.2f} x"]) + " |")
     e = rows[0]["environment"]
-    counts = sorted({len(row["rounds"]) for row in rows})
-    return [f"{e['cpu']}, {e['physical_cores']} cores, AVX2 only unless a row names more; qwen3vl {e['version']}. Median of "
-            f"{' or '.join(map(str, counts))} rounds, all engines in turn.", ""] + lines
+    return [f"{e['cpu']}, {e['physical_cores']} cores, AVX2 only unless a row names more; qwen3vl {e['version']}. Medians over the "
+            "rounds, all engines in turn.", ""] + lines
 
 
 def section(folder, match):

@@ -10,6 +10,7 @@
 #include "attention/kv_cache_impl.h"
 #include "attention/row_codec.h"
 #include "hw/checked.h"
+#include "hw/huge_pages.h"
 #include "hw/parallel.h"
 
 namespace qwen3vl::attention {
@@ -208,6 +209,11 @@ size_t KvCache::length() const {
 const KvCacheLayer& KvCache::layer(size_t index) const {
   assert(index < impl_->layers.size());
   return impl_->layers[index];
+}
+
+void KvCache::Expect(size_t tokens) noexcept {
+  const size_t capacity = impl_->shape.capacity;
+  if (tokens >= capacity - capacity / 2) hw::AdviseHugePages(impl_->memory.data(), impl_->memory.bytes());
 }
 
 void KvCache::Append(size_t index, hw::MatrixView<const float> k, hw::MatrixView<const float> v,

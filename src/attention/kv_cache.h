@@ -87,6 +87,12 @@ class KvCache {
   size_t bytes() const;
   size_t length() const;  // smallest length of all layers
 
+  // Says that so many tokens are about to be held. From half of the capacity on, memory not touched so far is
+  // asked for in huge pages: reading all keys and values for one token meets fewer table walks. For fewer
+  // tokens it is not, because then the room of those that never come would take memory too: a huge page holds
+  // values of all dimensions of a few thousand tokens. Changes speed only.
+  void Expect(size_t tokens) noexcept;
+
   // Appends rows of k and v [n, n_kv_heads * head_dim] (any row stride) to one layer.
   // Throws Error(kInvalidArgument) when the capacity does not hold them; nothing is changed then.
   void Append(size_t layer, hw::MatrixView<const float> k, hw::MatrixView<const float> v,

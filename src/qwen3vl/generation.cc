@@ -116,6 +116,7 @@ Reply Generator::Run(Prompt prompt, const GenerateOptions& options) {
         features[i] = features_[j];
   features_ = std::move(features);
   cache_.Truncate(reply.reused_tokens);
+  cache_.Expect(prompt.ids.size());
   sequence_ = std::move(prompt);
   TraceInputs(sequence_);
 

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <limits>
 #include <sstream>
@@ -201,6 +203,35 @@ TEST(KvCache, SaveReportsAFullDisk) {
   std::ostringstream out;
   out.setstate(std::ios::badbit);
   EXPECT_EQ(CodeOf([&] { cache.Save(out); }), ErrorCode::kInvalidArgument);
+}
+
+// Whether the system was asked for huge pages for the memory at `address`.
+bool AsksForHugePages(const void* address) {
+  std::ifstream maps("/proc/self/smaps");
+  bool inside = false;
+  for (std::string line; std::getline(maps, line);) {
+    uintptr_t begin = 0, end = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx ", &begin, &end) == 2)
+      inside = begin <= reinterpret_cast<uintptr_t>(address) && reinterpret_cast<uintptr_t>(address) < end;
+    else if (inside && line.starts_with("VmFlags:"))
+      return line.find(" hg") != std::string::npos;
+  }
+  return false;
+}
+
+TEST(KvCache, AsksForHugePagesWhereHalfOfItIsExpected) {
+  if (!std::filesystem::exists("/sys/kernel/mm/transparent_hugepage"))
+    GTEST_SKIP() << "this kernel has no huge pages";
+  const KvCacheShape shape{.n_layers = 1, .n_kv_heads = 2, .head_dim = 64, .capacity = 8191};  // 4 MiB
+  KvCache cache(shape);
+  const std::byte* middle = cache.layer(0).data + cache.bytes() / 2;
+  AppendAll(cache, 10);
+  cache.Expect(4095);
+  EXPECT_FALSE(AsksForHugePages(middle));
+  cache.Expect(4096);
+  EXPECT_TRUE(AsksForHugePages(middle));
+  AppendAll(cache, 10);
+  EXPECT_EQ(Contents(cache, 0, 20), Wanted(shape, 20));
 }
 
 TEST(KvCache, LengthIsThatOfTheShortestLayer) {

@@ -76,6 +76,17 @@ TEST(Compare, SaysWhatElseDiffers) {
   EXPECT_THAT(ToText(Compare({Timed("a", 1)}, {Timed("b", 1)})), HasSubstr("no row is in both files"));
 }
 
+TEST(Compare, SaysThatTheCoresWereMoved) {
+  Row near = Timed("a", 1), far = near;
+  near.round_peaks = {{1, 1, 30}, {1, 1, 170}, {1, 1, 28}};
+  far.round_peaks = {{1, 1, 170}, {1, 1, 165}, {1, 1, std::nullopt}};
+  EXPECT_THAT(ToText(Compare({near}, {far})),
+              HasSubstr("30.0 ns from one thread to another in the first file, 168"));
+  EXPECT_THAT(Compare({near}, {near}).differences, testing::IsEmpty());
+  far.round_peaks.clear();
+  EXPECT_THAT(Compare({near}, {far}).differences, testing::IsEmpty());
+}
+
 TEST(Compare, PointsAtResultsThatAreNoNumbers) {
   Row wrong = Timed("a", 0.1), right = Timed("a", 1);
   wrong.accuracy->rel_norm = NAN;

@@ -62,6 +62,8 @@ TEST(Measure, TakesThePeaksBetweenSamples) {
   EXPECT_GE(row.peaks->fma_gflops_best, row.peaks->fma_gflops);
   EXPECT_GT(row.peaks->read_gbs, 0);
   EXPECT_TRUE(row.FmaShare());
+  EXPECT_EQ(row.round_peaks.size(), row.samples.size());
+  EXPECT_GT(row.round_peaks.front().read_gbs, 0);
   EXPECT_FALSE(row.environment.cpu.empty());
 }
 

@@ -38,6 +38,7 @@ Row MeasuredRow() {
   r.tokens = 8;
   r.scratch_bytes = 4096;
   r.peaks = Peaks{16, 20, 8, 10};
+  r.round_peaks = {{20, 10, 30}, {16, 8, std::nullopt}, {10, 5, 170}};
   r.accuracy = Accuracy{1e-6, 2e-7, 64, "float64"};
   r.environment = {"0.1.0", "Release", "GNU 12", "-O3", "Some CPU", 4};
   r.before.governor = "powersave";
@@ -67,6 +68,27 @@ TEST(Row, DerivesRatesAndShares) {
   EXPECT_DOUBLE_EQ(r.BestReadShare().value(), 0.4);
 }
 
+// Rounds on a machine that was twice as fast in the first: so were the peaks, and the shares say so.
+TEST(Row, SharesCompareEverySampleWithThePeaksOfItsRound) {
+  Row r = MeasuredRow();
+  r.samples = {0.25, 0.5, 0.5};
+  r.stats = Summarize(r.samples);
+  r.round_peaks = {{20, 10, 170}, {10, 5, 30}, {10, 5, 30}};
+  EXPECT_DOUBLE_EQ(r.FmaShare().value(), 0.8);
+  EXPECT_DOUBLE_EQ(r.ReadShare().value(), 0.4);
+  r.round_peaks.pop_back();  // not for all samples: medians are compared
+  EXPECT_DOUBLE_EQ(r.FmaShare().value(), 0.5);
+}
+
+TEST(Row, NotesTellThatCoresMoved) {
+  Row r = MeasuredRow();
+  EXPECT_THAT(Notes({r}), HasSubstr("30.0 to 170 ns; their cores moved"));
+  r.round_peaks = {{20, 10, 30}, {16, 8, std::nullopt}, {10, 5, 45}};
+  EXPECT_THAT(Notes({r}), HasSubstr("30.0 to 45.0 ns\n"));
+  r.round_peaks.clear();
+  EXPECT_THAT(Notes({r}), Not(HasSubstr("handover")));
+}
+
 TEST(Row, WhatIsNotMeasuredIsAbsent) {
   const Row r = BareRow();
   EXPECT_FALSE(r.Gflops() || r.Gbs() || r.TokensPerSecond() || r.FmaShare() || r.BestReadShare());
@@ -80,6 +102,18 @@ TEST(Row, ComesBackFromJson) {
   EXPECT_EQ(ParseRows(ToJsonDocument(rows), "a"), rows);
   EXPECT_EQ(ParseRows(Render(rows, OutputFormat::kJsonLines), "a"), rows);
   EXPECT_EQ(ParseRows(ToJsonLine(rows[0]), "a"), std::vector<Row>{rows[0]});
+}
+
+TEST(Row, RefusesPeaksOfMoreRoundsThanSamples) {
+  Row row = MeasuredRow();
+  row.round_peaks.emplace_back();
+  try {
+    ParseRows(ToJsonLine(row), "file.json");
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kCorruptFile);
+    EXPECT_THAT(e.what(), HasSubstr("file.json: peaks of 4, 4 and 4 rounds, want 3"));
+  }
 }
 
 TEST(Row, SamplesThatDoNotCountAreKept) {

@@ -108,6 +108,7 @@ AttentionData::AttentionData(const AttentionProblem& problem) : problem_(problem
   kv_lengths_ = LengthsOf(problem_);
   if (problem_.cache) {
     cache_ = std::make_unique<attention::KvCache>(CacheShape(problem_));
+    cache_->Expect(problem_.kv_len);
     const size_t cols = s.n_kv_heads * s.head_dim;
     for (size_t layer = 0; layer < problem_.layers; ++layer)
       cache_->Append(layer, {k_.data(), problem_.kv_len, cols}, {v_.data(), problem_.kv_len, cols});

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qwen3vl/bench/compare.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <map>
@@ -51,6 +52,17 @@ Comparison CompareRows(const Row& before, const Row& after, const CompareOptions
   return c;
 }
 
+// Empty where the cores of the threads were as far apart in both.
+std::string CoresMoved(const std::vector<Row>& before, const std::vector<Row>& after) {
+  const std::vector<double> a = HandoversNs(before), b = HandoversNs(after);
+  if (a.empty() || b.empty()) return "";
+  const double first = Quantile(a, 0.5), second = Quantile(b, 0.5);
+  if (std::max(first, second) < kCoresMoved * std::min(first, second)) return "";
+  return "a cache line took " + FormatValue(first) + " ns from one thread to another in the first file, " +
+         FormatValue(second) +
+         " in the second (medians): the cores were moved, which changes the speed of memory";
+}
+
 // One line for each fact about machine and build in which the files differ.
 std::vector<std::string> Differences(const std::vector<Row>& before, const std::vector<Row>& after) {
   constexpr std::pair<const char*, std::string Environment::*> kFacts[] = {
@@ -71,6 +83,7 @@ std::vector<std::string> Differences(const std::vector<Row>& before, const std::
     const std::string a = values(before), b = values(after);
     if (a != b) out.push_back(std::string(name) + ": " + a + " in the first file, " + b + " in the second");
   }
+  if (const std::string moved = CoresMoved(before, after); !moved.empty()) out.push_back(moved);
   return out;
 }
 

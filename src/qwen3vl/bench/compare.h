@@ -31,7 +31,7 @@ struct Comparison {
 struct ComparisonReport {
   std::vector<Comparison> pairs;       // in the order of the second file
   std::vector<std::string> unmatched;  // "only in the first file: ..."
-  // What else the two differ by: "cpu: A in the first file, B in the second".
+  // What else the two differ by: "cpu: A in the first file, B in the second". And where the cores were.
   std::vector<std::string> differences;
 };
 

@@ -42,12 +42,11 @@ Progress Prepare(Variant& v, const MeasureOptions& options) {
   return p;
 }
 
-void Sample(Variant& v, Progress& p, QuietWatch& watch) {
+void Sample(Variant& v, Progress& p, QuietWatch& watch, const PeakSamples& peaks) {
   if (p.call_s < kColdMatters) v.run();
   const double seconds = TimeCalls(v, v.row.calls_per_sample);
   const bool counts = watch.Quiet();
-  (counts ? v.row.samples : *v.row.busy_samples)
-      .push_back(seconds / static_cast<double>(v.row.calls_per_sample * v.units));
+  AddSample(v.row, seconds / static_cast<double>(v.row.calls_per_sample * v.units), counts, peaks);
   if (counts) p.spent_s += seconds;
 }
 
@@ -80,7 +79,7 @@ std::vector<Row> Measure(std::span<Variant> variants, const MeasureOptions& opti
       const size_t which = (i + round) % variants.size();
       if (!WantsMore(variants[which], progress[which], options)) continue;
       if (!watch.Wait()) break;
-      Sample(variants[which], progress[which], watch);
+      Sample(variants[which], progress[which], watch, peak_samples);
       any = true;
       CheckCancelled(options);
     }

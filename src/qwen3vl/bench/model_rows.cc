@@ -112,7 +112,7 @@ void MeasureCalls(std::vector<Row> rows, const SampleCall& call, const MeasureOp
     counted += counts;
     if (counts) spent_s += took_s;
     for (size_t i = 0; i < rows.size(); ++i)
-      if (samples[i] > 0) (counts ? rows[i].samples : *rows[i].busy_samples).push_back(samples[i]);
+      if (samples[i] > 0) AddSample(rows[i], samples[i], counts, peak_samples);
     CheckCancelled(measure);
   }
   pinned.Release();

@@ -72,6 +72,19 @@ std::string QuietNote(const std::vector<Row>& rows) {
          " samples began and ended while nobody else used the cores, and count\n";
 }
 
+std::string HandoverNote(const std::vector<Row>& rows) {
+  const std::vector<double> all = HandoversNs(rows);
+  if (all.empty()) return "";
+  const auto [least, most] = std::ranges::minmax(all);
+  std::string note = "handover of a cache line between two threads: " + FormatValue(least) + " to " +
+                     FormatValue(most) + " ns";
+  if (most >= kCoresMoved * least)
+    note +=
+        "; their cores moved together and apart, as those of a virtual machine do: so does the speed of "
+        "memory, and shares are of each round's own";
+  return note + "\n";
+}
+
 std::string Escape(const std::string& text, char forbidden, const char* instead) {
   std::string out;
   for (const char c : text)
@@ -102,6 +115,12 @@ std::string Samples(const std::vector<double>& samples) {
   std::string out;
   for (const double s : samples) out += (out.empty() ? "" : " ") + Format("%.9g", s);
   return out;
+}
+
+std::string OfRounds(const Row& row, std::optional<double> (*value)(const RoundPeaks&)) {
+  std::string out;
+  for (const RoundPeaks& round : row.round_peaks) out += (out.empty() ? "" : " ") + Exact(value(round));
+  return out.empty() ? "unavailable" : out;
 }
 
 struct Column {
@@ -141,6 +160,14 @@ constexpr Column kColumns[] = {
      [](const Row& r) { return Exact(r.peaks ? std::optional(r.peaks->fma_gflops) : std::nullopt); }},
     {"peak_gbs",
      [](const Row& r) { return Exact(r.peaks ? std::optional(r.peaks->read_gbs) : std::nullopt); }},
+    {"rounds_peak_gflops",
+     [](const Row& r) {
+       return OfRounds(r, [](const RoundPeaks& p) { return std::optional(p.fma_gflops); });
+     }},
+    {"rounds_peak_gbs",
+     [](const Row& r) { return OfRounds(r, [](const RoundPeaks& p) { return std::optional(p.read_gbs); }); }},
+    {"rounds_handover_ns",
+     [](const Row& r) { return OfRounds(r, [](const RoundPeaks& p) { return p.handover_ns; }); }},
     {"fma_share", [](const Row& r) { return Exact(r.FmaShare()); }},
     {"fma_share_best", [](const Row& r) { return Exact(r.BestFmaShare()); }},
     {"read_share", [](const Row& r) { return Exact(r.ReadShare()); }},
@@ -199,6 +226,7 @@ std::string Notes(const std::vector<Row>& rows) {
   if (const auto& p = rows.back().peaks)
     out += "peaks: " + FormatValue(p->fma_gflops) + " GFLOP/s, " + FormatValue(p->read_gbs) +
            " GB/s (medians, taken between the samples of the last rows)\n";
+  out += HandoverNote(rows);
   if (std::ranges::any_of(rows, ExceedsPeak))
     out +=
         "a share over 100 %: 8-bit products do more at a time than float32 multiply-adds; in a row without "

@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "hw/cpu_info.h"
+#include "qwen3vl/bench/handover.h"
 
 namespace qwen3vl::bench {
 namespace {
@@ -17,6 +18,8 @@ constexpr size_t kReadStep = 256;      // floats
 constexpr size_t kCalibrationIterations = 1000;
 constexpr int kCalibrations = 20;
 constexpr int kTries = 3;  // of a burst: the system interrupts some
+// For the other thread of a handover to wake up.
+constexpr std::chrono::milliseconds kHandoverPatience{2};
 constexpr size_t kMinRead = size_t{64} << 20, kMaxRead = size_t{1} << 30;
 
 double Seconds(const std::function<void()>& step) {
@@ -117,6 +120,18 @@ double PeakMeter::ReadGbs() {
     best = std::max(best, bytes.load() / seconds);
   }
   return best / 1e9;
+}
+
+std::optional<double> PeakMeter::HandoverNs() const {
+  if (threads_.count < 2) return std::nullopt;
+  SharedLine line;
+  std::optional<double> ns;
+  // A thread that takes both tasks waits in vain, twice.
+  hw::ParallelFor({2}, 2, [&](size_t side, size_t) {
+    const std::optional<double> passed = line.Pass(static_cast<int>(side), kHandoverPatience);
+    if (side == 0) ns = passed;
+  });
+  return ns;
 }
 
 }  // namespace qwen3vl::bench

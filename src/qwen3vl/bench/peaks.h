@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What this machine can do at best, measured in the same process as everything that is compared with it: the
-// rate of float32 multiply-adds of the instruction set in use, and the rate of reading memory.
+// rate of float32 multiply-adds of the instruction set in use, and the rate of reading memory. And how far
+// apart the cores of the threads are.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 
 #include "hw/aligned_buffer.h"
 #include "hw/parallel.h"
@@ -49,6 +51,9 @@ class PeakMeter {
     const double undisturbed = Undisturbed();  // which begins a new judge where the instruction set is new
     return judge_.IsQuiet(undisturbed);
   }
+
+  // Between two of the threads (handover.h); absent for one thread, and where one of them was kept waiting.
+  std::optional<double> HandoverNs() const;
 
   size_t threads() const { return threads_.count; }
 

@@ -49,13 +49,21 @@ bool QuietWatch::Wait() {
 
 void PeakSamples::Take() {
   if (!meter_) return;
-  fma_.push_back(meter_->FmaGflops());
-  read_.push_back(meter_->ReadGbs());
+  RoundPeaks now;
+  now.fma_gflops = meter_->FmaGflops();
+  now.read_gbs = meter_->ReadGbs();
+  now.handover_ns = meter_->HandoverNs();
+  rounds_.push_back(now);
 }
 
 std::optional<Peaks> PeakSamples::Summary() const {
-  if (fma_.empty()) return std::nullopt;
-  return Peaks{Quantile(fma_, 0.5), Quantile(fma_, 1), Quantile(read_, 0.5), Quantile(read_, 1)};
+  if (rounds_.empty()) return std::nullopt;
+  std::vector<double> fma, read;
+  for (const RoundPeaks& round : rounds_) {
+    fma.push_back(round.fma_gflops);
+    read.push_back(round.read_gbs);
+  }
+  return Peaks{Quantile(fma, 0.5), Quantile(fma, 1), Quantile(read, 0.5), Quantile(read, 1)};
 }
 
 size_t MinSamples(const MeasureOptions& options) {
@@ -75,6 +83,11 @@ bool HasSamples(const Row& row, const MeasureOptions& options) {
     line += "took no time that the clock shows";
   Note(options, line);
   return false;
+}
+
+void AddSample(Row& row, double seconds, bool counts, const PeakSamples& peaks) {
+  (counts ? row.samples : *row.busy_samples).push_back(seconds);
+  if (counts && peaks.last()) row.round_peaks.push_back(*peaks.last());
 }
 
 void Complete(Row& row, const PeakSamples& peaks) {

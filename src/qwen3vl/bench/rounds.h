@@ -65,17 +65,20 @@ class PeakSamples {
  public:
   explicit PeakSamples(PeakMeter* meter) : meter_(meter) {}  // null: none are taken
   void Take();
+  const RoundPeaks* last() const { return rounds_.empty() ? nullptr : &rounds_.back(); }
   std::optional<Peaks> Summary() const;
 
  private:
   PeakMeter* meter_;
-  std::vector<double> fma_, read_;
+  std::vector<RoundPeaks> rounds_;
 };
 
 // That a row must have.
 size_t MinSamples(const MeasureOptions& options);
 // Whether it has them; where not, a note says that the row is left out.
 bool HasSamples(const Row& row, const MeasureOptions& options);
+// Adds a sample to `row`, with the peaks of its round; `counts` false: to its busy samples, which have none.
+void AddSample(Row& row, double seconds, bool counts, const PeakSamples& peaks);
 // Fills in what the end of a measurement knows: statistics, peaks, machine. `row` has its samples.
 void Complete(Row& row, const PeakSamples& peaks);
 

@@ -26,6 +26,14 @@ struct Accuracy {
   bool operator==(const Accuracy&) const = default;
 };
 
+// What the machine did just before the samples of a round.
+struct RoundPeaks {
+  double fma_gflops = 0, read_gbs = 0;
+  std::optional<double> handover_ns;  // of a cache line between two threads (handover.h)
+
+  bool operator==(const RoundPeaks&) const = default;
+};
+
 // Rates of the machine in the rounds in which the samples were taken: median and best.
 struct Peaks {
   double fma_gflops = 0, fma_gflops_best = 0;
@@ -59,16 +67,19 @@ struct Row {
   std::optional<size_t> tokens;         // that a call processes: makes tokens per second
   std::optional<size_t> scratch_bytes;  // beside inputs and outputs
   std::optional<Peaks> peaks;
+  std::vector<RoundPeaks> round_peaks;  // for each sample; empty where there are none
   std::optional<Accuracy> accuracy;
   // Where.
   Environment environment;
   MachineState before, after;
   std::string command;  // that repeats the row
 
-  // Rates at the median time, and their shares of the median peaks.
+  // Rates at the median time.
   std::optional<double> Gflops() const;
   std::optional<double> Gbs() const;
   std::optional<double> TokensPerSecond() const;
+  // The median over the samples of a sample's rate and its round's peak: a machine that is faster in some
+  // rounds than in others is so for both. Without peaks of each round, median rate and median peak.
   std::optional<double> FmaShare() const;
   std::optional<double> ReadShare() const;
   // The best time against the best peak.
@@ -77,6 +88,12 @@ struct Row {
 
   bool operator==(const Row&) const = default;
 };
+
+// Of all rounds of the rows that tell it, in their order.
+std::vector<double> HandoversNs(const std::vector<Row>& rows);
+// Handovers between cores that share a cache and between others differ by this and more; a clock that changes
+// makes less of a difference.
+inline constexpr double kCoresMoved = 3;
 
 std::string ShapeText(const Row& row);  // "q_len 512, kv_len 512"
 

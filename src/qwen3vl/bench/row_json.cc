@@ -23,6 +23,17 @@ Json StateJson(const MachineState& s) {
           {"throttle_events", Optional(s.throttle_events)}};
 }
 
+// Columns: three lists instead of an object for every sample.
+Json RoundsJson(const std::vector<RoundPeaks>& rounds) {
+  Json fma = Json::array(), read = Json::array(), handover = Json::array();
+  for (const RoundPeaks& r : rounds) {
+    fma.push_back(r.fma_gflops);
+    read.push_back(r.read_gbs);
+    handover.push_back(Optional(r.handover_ns));
+  }
+  return {{"fma_gflops", fma}, {"read_gbs", read}, {"handover_ns", handover}};
+}
+
 Json PeaksJson(const Row& row) {
   if (!row.peaks) return nullptr;
   const Peaks& p = *row.peaks;
@@ -33,7 +44,8 @@ Json PeaksJson(const Row& row) {
           {"fma_share", Optional(row.FmaShare())},
           {"fma_share_best", Optional(row.BestFmaShare())},
           {"read_share", Optional(row.ReadShare())},
-          {"read_share_best", Optional(row.BestReadShare())}};
+          {"read_share_best", Optional(row.BestReadShare())},
+          {"rounds", RoundsJson(row.round_peaks)}};
 }
 
 Json AccuracyJson(const std::optional<Accuracy>& a) {
@@ -108,6 +120,20 @@ MachineState ReadState(const Json& json) {
 // JSON has no NaN: what is not finite was written as null.
 double ErrorOf(const Json& json) { return json.is_null() ? NAN : json.get<double>(); }
 
+// Written since schema 1 began: rows of before have none.
+void ReadRounds(const Json& json, Row& r) {
+  const Json &fma = json.at("fma_gflops"), &read = json.at("read_gbs"), &handover = json.at("handover_ns");
+  const size_t n = fma.size();
+  if (read.size() != n || handover.size() != n || (n != 0 && n != r.samples.size()))
+    throw Error(ErrorCode::kCorruptFile,
+                "peaks of " + std::to_string(n) + ", " + std::to_string(read.size()) + " and " +
+                    std::to_string(handover.size()) + " rounds, want " + std::to_string(r.samples.size()) +
+                    " of each, as there are samples");
+  for (size_t i = 0; i < n; ++i)
+    r.round_peaks.push_back(
+        {fma[i], read[i], handover[i].is_null() ? std::nullopt : std::optional<double>(handover[i])});
+}
+
 void ReadMeasured(const Json& json, Row& r) {
   json.at("samples").get_to(r.samples);
   if (r.samples.empty()) throw Error(ErrorCode::kCorruptFile, "a row without samples");
@@ -119,8 +145,10 @@ void ReadMeasured(const Json& json, Row& r) {
   r.formula = json.value("formula", "");
   Read(json, "tokens", r.tokens);
   Read(json, "scratch_bytes", r.scratch_bytes);
-  if (const Json& p = json.at("peaks"); !p.is_null())
+  if (const Json& p = json.at("peaks"); !p.is_null()) {
     r.peaks = Peaks{p.at("fma_gflops"), p.at("fma_gflops_best"), p.at("read_gbs"), p.at("read_gbs_best")};
+    if (p.contains("rounds")) ReadRounds(p.at("rounds"), r);
+  }
   if (const Json& a = json.at("accuracy"); !a.is_null())
     r.accuracy =
         Accuracy{ErrorOf(a.at("max_abs")), ErrorOf(a.at("rel_norm")), a.at("checked"), a.at("reference")};
