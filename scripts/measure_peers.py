@@ -143,7 +143,7 @@ def model_round(options, *case):
 
 
 def placed_answers(options, watch, model):
-    """Tokens a second of answers by placement: rounds of as many engines."""
+    """Tokens a second of answers by placement: the n-th of each engine in a placement make a round."""
     engines = list(model_engines(options, model, 16, PLACED_TOKENS, 0))
     found = {placement: {name: [] for name, _ in engines} for placement in ("together", "apart")}
     for i in range(options.watch_rounds):
