@@ -30,11 +30,17 @@ bool MoveTo(int cpu) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  char* end = nullptr;
+  const double seconds = argc > 1 ? std::strtod(argv[1], &end) : 1e9;
+  if (argc > 2 || (end && (end == argv[1] || *end != '\0')) || !(seconds > 0)) {
+    std::fprintf(stderr, "handover_watch: found %s, want no argument, or a number of seconds above 0\n",
+                 argc > 2 ? "more than one argument" : argv[1]);
+    return 2;
+  }
   if (!MoveTo(1) || !MoveTo(0)) {
     std::fputs("handover_watch: may not run on processors 0 and 1\n", stderr);
     return 1;
   }
-  const double seconds = argc > 1 ? std::atof(argv[1]) : 1e9;
   qwen3vl::bench::SharedLine line;
   const Clock::time_point start = Clock::now();
   const auto watch = [&](int side) {
