@@ -109,6 +109,7 @@ class Block {
     for (unsigned t = 0; t < fibers_.size(); ++t)
       if (fibers_[t].state != State::kDone) Resume(t);
     for (Fiber& fiber : fibers_) fiber.shadow.Destroy();
+    shadow_.CollectLaunch();
   }
 
   // Makes `fiber` ready to run the kernel from its start.

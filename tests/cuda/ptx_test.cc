@@ -105,7 +105,8 @@ std::string FailureOf(const std::string& body) {
       ".version 6.0\n.target sm_61\n.shared .align 4 .b8 room[128];\n.visible .entry kernel(\n"
       "\t.param .align 8 .b8 kernel_param_0[16]\n)\n{\n" +
       body + "\tret;\n}\n";
-  std::vector<float> in(32, 1.0f), out(32);
+  // More than is shown to the kernel: allocators may put one array right behind the other.
+  std::vector<float> in(64, 1.0f), out(64);
   const std::array<uint64_t, 2> parameters = {reinterpret_cast<uint64_t>(in.data()),
                                               reinterpret_cast<uint64_t>(out.data())};
   const gpu::MemoryRange memory[] = {{parameters[0], 128, false}, {parameters[1], 128, true}};
