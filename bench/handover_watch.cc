@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tells, while other programs run, where the host of a virtual machine keeps its processors 0 and 1: ten
 // times a second a line with the time (seconds of the monotonic clock) and the nanoseconds that a cache line
-// takes from one to the other (bench/handover.h). Runs until it is killed, or for so many seconds as its
-// argument says. A look takes some 50 microseconds; it comes before other work where the system lets it.
+// takes from one to the other (qwen3vl/bench/handover.h). Runs until it is killed, or for so many seconds as
+// its argument says. A look takes some 50 microseconds; it comes before other work where the system lets it.
 #include <sched.h>
 
 #include <cstdio>
@@ -45,8 +45,8 @@ int main(int argc, char** argv) {
   const Clock::time_point start = Clock::now();
   const auto watch = [&](int side) {
     MoveTo(side);
-    for (long look = 1; static_cast<double>(look) * 0.1 <= seconds; ++look) {
-      const Clock::time_point due = start + look * kEvery;
+    for (Clock::time_point due = start + kEvery; due - start <= std::chrono::duration<double>(seconds);
+         due += kEvery) {
       if (Clock::now() > due) continue;  // by a machine that slept: both sides skip what is over
       std::this_thread::sleep_until(due);
       const std::optional<double> ns = line.Pass(side, kPatience);

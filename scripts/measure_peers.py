@@ -12,7 +12,7 @@ cannot be kept from better instructions, say --isa avx512.
 --image: run as `COMMAND -m MODEL --mmproj FILE -w WIDTH -h HEIGHT -t THREADS -s SAMPLES` it prints a JSON array of
     seconds, one a sample, for encoding one picture after it was decoded and scaled.
 --model-bench: run as `COMMAND -m MODEL -p P -n N -t THREADS -d DEPTH -o json` it prints what llama-bench prints: an array
-    with n_prompt, n_gen and avg_ts (tokens a second).
+    with n_prompt, n_gen and avg_ts (tokens a second). With --watch the answer must be the last thing that it does.
 A round measures every engine once on every case; a ratio is the median over the rounds of qwen3vl against the fastest
 of the others in the same round. Rows are added to the file --out. Let the machine do nothing else.
 
@@ -127,7 +127,10 @@ def own_speeds(options, model, prompt, generate, depth):
 def peer_speeds(options, command, model, prompt, generate, depth):
     tests = output_of(command + ["-m", model, "-p", str(prompt), "-n", str(generate), "-t", str(options.threads),
                                  "-d", str(depth), "-o", "json"])
-    return [next(test["avg_ts"] for test in tests if (test["n_prompt"] > 0) == is_prompt) for is_prompt in (True, False)]
+    speeds = {test["n_prompt"] > 0: test["avg_ts"] for test in tests}
+    if len(speeds) != 2:
+        sys.exit(f"measure_peers.py: {' '.join(command)}: {len(tests)} tests, want a prompt's and an answer's")
+    return speeds[True], speeds[False]
 
 
 def model_engines(options, *case):
@@ -198,6 +201,8 @@ def main():
     options = parser.parse_args()
     if options.image and not (options.mmproj and options.model):
         parser.error("--image wants --mmproj and --model")
+    if options.watch and not (options.model_bench and options.model):
+        parser.error("--watch wants --model-bench and --model")
     environment = own_rows(options, "layer", "--preset", "qwen3vl-2b.text", "--kind", "rope", "--samples", 1)[0]["environment"]
     with options.out.open("a", encoding="utf-8") as out:
         def add(text, rounds):

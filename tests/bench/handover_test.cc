@@ -56,6 +56,14 @@ TEST(SharedLine, WhoWaitedInVainMeetsTheOtherTheNextTime) {
   EXPECT_TRUE(Meet(line).first);
 }
 
+TEST(PeakMeter, TwoThreadsTellAHandover) {
+  if (std::thread::hardware_concurrency() < 2) GTEST_SKIP() << "one processor only";
+  const PeakMeter meter({.threads = 2, .read_bytes = 1 << 20, .seconds = 1e-4});
+  std::optional<double> ns;
+  for (int attempt = 0; attempt < 1000 && !ns; ++attempt) ns = meter.HandoverNs();  // others may use a core
+  EXPECT_GT(ns.value(), 0);
+}
+
 TEST(PeakMeter, OneThreadHandsNothingOver) {
   EXPECT_FALSE(PeakMeter({.threads = 1, .read_bytes = 1 << 20, .seconds = 1e-4}).HandoverNs());
 }
