@@ -86,6 +86,9 @@ std::string_view Name(FallbackCause cause) {
   return "unknown";
 }
 
+std::string_view Name(GpuScores scores) { return scores == GpuScores::kInt8 ? "int8" : "f32"; }
+std::string_view Name(CpuProducts products) { return products == CpuProducts::kInt16 ? "int16" : "f32"; }
+
 AttentionReport Attend(const Inputs& in, const Outputs& out, const Options& options, Workspace& workspace) {
   CheckProblem(in, out);
   AttentionReport report;
@@ -106,7 +109,10 @@ AttentionReport Attend(const Inputs& in, const Outputs& out, const Options& opti
     report.used = Path::kCpuTiled;
     PathOutcome outcome = TryTiled(in, out, options, workspace, &report.tile);
     if (outcome.cause == FallbackCause::kNone) outcome = CheckNumbers(in, out, options, "tiled");
-    if (outcome.cause == FallbackCause::kNone) return done();
+    if (outcome.cause == FallbackCause::kNone) {
+      if (UsesInt16(in, options)) report.products = CpuProducts::kInt16;
+      return done();
+    }
     Note(outcome, report);
   }
   report.used = Path::kStandard;

@@ -13,13 +13,16 @@
 #define QWEN3VL_ATTENTION_INT16_BLOCK_INL_H_
 #endif
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <type_traits>
 #include <utility>
 
 #include "attention/multiply_block-inl.h"
+#include "attention/online_softmax-inl.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -71,6 +74,15 @@ HWY_INLINE IntVec SetPair(const int16_t* p) {
   return hn::Set(IntTag(), both);
 }
 
+#if HWY_TARGET == HWY_SCALAR
+HWY_INLINE IntVec LoadPairs(const int16_t* p) { return SetPair(p); }
+HWY_INLINE void StorePairs(IntVec pairs, int16_t* p) { std::memcpy(p, &pairs.raw, sizeof pairs.raw); }
+#else
+inline constexpr hn::Repartition<int16_t, FloatTag> kWords;
+HWY_INLINE IntVec LoadPairs(const int16_t* p) { return hn::BitCast(IntTag(), hn::LoadU(kWords, p)); }
+HWY_INLINE void StorePairs(IntVec pairs, int16_t* p) { hn::StoreU(hn::BitCast(kWords, pairs), kWords, p); }
+#endif
+
 // kLanes values of magnitude up to kLargestCode, rounded.
 HWY_INLINE void StoreCodes(FloatVec values, int16_t* codes) {
   const hn::Rebind<int16_t, FloatTag> words;
@@ -80,8 +92,84 @@ HWY_INLINE void StoreCodes(FloatVec values, int16_t* codes) {
   hn::StoreU(hn::DemoteTo(words, hn::Sub(bits, hn::BitCast(IntTag(), shifter))), words, codes);
 }
 
-template <size_t kRows, size_t... I>
-HWY_INLINE void PairStep(IntVec* HWY_RESTRICT acc, const int16_t* a, const int8_t* b,
+// How large the codes of a row, and the norm of all of them, may become.
+struct CodeLimits {
+  float largest, norm;
+};
+inline constexpr CodeLimits kCodeLimits{kLargestCode, std::numeric_limits<float>::infinity()};
+
+// Values times this are codes within the limits; sums of n products of two such rows stay below the product
+// of their norms (Cauchy-Schwarz). Where squares have left the range of floats, n times the largest one
+// stands for their sum.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V CodeFactors(D d, V largest, V squares, size_t n, CodeLimits limits) {
+  const V bound = hn::Mul(largest, hn::Set(d, std::sqrt(static_cast<float>(n))));
+  const auto in_range = hn::And(hn::Gt(squares, hn::Set(d, 1e-30f)), hn::Lt(squares, hn::Set(d, 1e38f)));
+  const V norm = hn::IfThenElse(in_range, hn::Sqrt(squares), bound);
+  const V factor =
+      hn::Min(hn::Div(hn::Set(d, limits.largest), largest), hn::Div(hn::Set(d, limits.norm), norm));
+  return hn::IfThenElseZero(hn::Ge(largest, hn::Set(d, 1e-30f)), factor);
+}
+
+HWY_INLINE float CodeFactor(float largest) { return largest >= 1e-30f ? kLargestCode / largest : 0.0f; }
+
+// Rows in whole numbers: codes [pieces][rows][16], and what a row's are worth.
+struct CodedRows {
+  const int16_t* codes;
+  const float* worth;  // [rows]
+};
+
+// [ceil(n / 16)][rows][16]
+struct RowBlock {
+  const float* values;
+  size_t rows, n;
+};
+
+// Codes of a block of up to kMaxCodedBlock rows, in the same order; what follows a row's last value must
+// be 0. They may take the front half of the values' own memory, and what they are worth the back.
+inline constexpr size_t kMaxCodedBlock = 16;
+inline void CodeRows(RowBlock block, CodeLimits limits, int16_t* codes, float* codes_worth) {
+  const size_t stride = block.rows * kPanelWidth, n_pieces = DivideUp(block.n, kPanelWidth);
+  FloatVec factors[kMaxCodedBlock];
+  float worth[kMaxCodedBlock];
+  for (size_t r = 0; r < block.rows; ++r) {
+    FloatVec largest = hn::Zero(FloatTag()), squares = largest, lost = largest;
+    const float* row = block.values + r * kPanelWidth;
+    for (size_t piece = 0; piece < n_pieces; ++piece, row += stride)
+      for (size_t lane = 0; lane < kPanelWidth; lane += kLanes) {
+        const FloatVec x = LoadFloats(row + lane);
+        largest = hn::Max(largest, hn::Abs(x));
+        squares = hn::MulAdd(x, x, squares);
+        lost = hn::MulAdd(x, hn::Zero(FloatTag()), lost);  // NaN when x is not finite
+      }
+    factors[r] = CodeFactors(FloatTag(), hn::MaxOfLanes(FloatTag(), largest),
+                             hn::SumOfLanes(FloatTag(), squares), block.n, limits);
+    const float factor = hn::GetLane(factors[r]);
+    worth[r] = (factor > 0 ? 1 / factor : 0) + hn::GetLane(hn::SumOfLanes(FloatTag(), lost));
+  }
+  const float* values = block.values;
+  for (size_t piece = 0; piece < n_pieces; ++piece)
+    for (size_t r = 0; r < block.rows; ++r, values += kPanelWidth, codes += kPanelWidth)
+      for (size_t lane = 0; lane < kPanelWidth; lane += kLanes)
+        StoreCodes(hn::Mul(LoadFloats(values + lane), factors[r]), codes + lane);
+  std::memcpy(codes_worth, worth, block.rows * sizeof(float));
+}
+
+// codes = row * scales * factor; the codes of a panel are as far from those of the next as its floats.
+HWY_INLINE void CodeProducts(RowPanels row, const float* HWY_RESTRICT scales, FloatVec factor,
+                             int16_t* HWY_RESTRICT codes) {
+  for (size_t panel = 0; panel < row.count; ++panel) {
+    for (size_t lane = 0; lane < kPanelRows; lane += kLanes)
+      StoreCodes(hn::Mul(hn::Mul(LoadFloats(row.at + lane), LoadFloats(scales + lane)), factor),
+                 codes + lane);
+    row.at += row.stride;
+    scales += kPanelRows;
+    codes += row.stride;
+  }
+}
+
+template <size_t kRows, class Code, size_t... I>
+HWY_INLINE void PairStep(IntVec* HWY_RESTRICT acc, const int16_t* a, const Code* b,
                          std::index_sequence<I...>) {
   IntVec columns[kPanelVecs];
   for (size_t j = 0; j < kPanelVecs; ++j) columns[j] = LoadPairs(b + j * 2 * kLanes);
@@ -128,12 +216,6 @@ void ForFewRows(size_t rows, const Fn& fn) {
       return fn(std::integral_constant<size_t, kMaxFewRows>{});
   }
 }
-
-// Rows in whole numbers: codes [pieces][rows][16], and what a row's are worth.
-struct CodedRows {
-  const int16_t* codes;
-  const float* worth;  // [rows]
-};
 
 // c [kRows][16] = rows times one key panel [head_dim / 2][16][2], whose scales are [head_dim / 32][16].
 template <size_t kRows>

@@ -16,6 +16,7 @@
 #include <limits>
 
 #include "attention/kv_cache.h"
+#include "attention/mask.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -76,6 +77,26 @@ HWY_INLINE V Tanh(D d, V x) {
   const V one = hn::Set(d, 1.0f);
   const V far = hn::CopySign(hn::Div(hn::Sub(one, t), hn::Add(one, t)), x);
   return hn::IfThenElse(hn::Lt(a, hn::Set(d, 0.625f)), near, far);
+}
+
+// Which of the rows from `first` on, one a lane, are in `range`.
+template <class D>
+HWY_INLINE hn::Mask<D> AreWithin(D d, size_t first, KvRange range) {
+  const hn::RebindToSigned<D> ints;
+  // Lane numbers from a constant: counting from `first` on would go through memory.
+  const auto row = hn::Add(hn::Iota(ints, 0), hn::Set(ints, static_cast<int32_t>(first)));
+  const auto begin = hn::Set(ints, static_cast<int32_t>(range.begin));
+  const auto end = hn::Set(ints, static_cast<int32_t>(range.end));
+  return hn::RebindMask(d, hn::AndNot(hn::Lt(row, begin), hn::Lt(row, end)));
+}
+
+// Hides what a panel of scores whose first one is number `at` has outside of `shown`.
+template <class D>
+HWY_INLINE void HidePart(D d, float* panel, size_t at, KvRange shown) {
+  for (size_t lane = 0; lane < kPanelRows; lane += hn::Lanes(d))
+    hn::StoreU(
+        hn::IfThenElse(AreWithin(d, at + lane, shown), hn::LoadU(d, panel + lane), hn::Set(d, kHidden)), d,
+        panel + lane);
 }
 
 // One row of a block of scores: pieces of 16, `stride` floats apart.

@@ -78,6 +78,8 @@ HWY_INLINE void DequantizeStrip(const int8_t* from, const uint16_t* scales, size
 inline void PackCacheKeys(const KvHead& kv, size_t head_dim, size_t first, size_t n, float* to) {
   const size_t panel = head_dim * kPanelRows;
   switch (kv.k_format) {
+    case hw::Format::kF32:
+      return ConvertRun(reinterpret_cast<const float*>(kv.k) + first * panel, n * panel, to);
     case hw::Format::kF16:
       return ConvertRun(reinterpret_cast<const hw::F16*>(kv.k) + first * panel, n * panel, to);
     case hw::Format::kBF16:
@@ -96,6 +98,9 @@ inline void PackCacheValues(const KvHead& kv, size_t head_dim, size_t first, siz
   for (size_t strip = 0; strip < DivideUp(head_dim, kStripCols); ++strip, to += to_stride) {
     const size_t at = (strip * kv.padded_length + first) * kStripCols;
     switch (kv.v_format) {
+      case hw::Format::kF32:
+        ConvertRun(reinterpret_cast<const float*>(kv.v) + at, n * kStripCols, to);
+        break;
       case hw::Format::kF16:
         ConvertRun(reinterpret_cast<const hw::F16*>(kv.v) + at, n * kStripCols, to);
         break;

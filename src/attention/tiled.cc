@@ -25,6 +25,7 @@ constexpr size_t DivideUp(size_t a, size_t b) { return (a + b - 1) / b; }
 
 // How a problem is cut.
 struct Cut {
+  bool int16 = false;      // see UsesInt16
   size_t tile = 0;         // kv rows per step
   size_t tokens = 1;       // q rows of one head per task
   size_t heads = 1;        // heads of one group per task
@@ -79,13 +80,15 @@ void Split(size_t kv_len, size_t unit, size_t threads, Cut& cut) {
   }
 }
 
-Cut MakeCut(const Inputs& in, const hw::TilePlan& plan) {
+Cut MakeCut(const Inputs& in, const Options& options) {
+  const hw::TilePlan& plan = options.plan;
   const Shape& shape = in.shape;
   const size_t group = shape.n_heads / shape.n_kv_heads;
   const size_t threads = std::max<size_t>(1, plan.threads);
   // A tile longer than the keys would only take memory.
   const size_t wanted = std::clamp<size_t>(plan.tile, 1, std::max<size_t>(1, shape.kv_len));
   Cut cut;
+  cut.int16 = UsesInt16(in, options);
   cut.tile = DivideUp(wanted, kPanelRows) * kPanelRows;
   const size_t q_rows = std::max<size_t>(1, plan.q_rows);
   cut.heads = std::min(group, std::max(q_rows, kRowBlock));
@@ -96,7 +99,7 @@ Cut MakeCut(const Inputs& in, const hw::TilePlan& plan) {
   while (cut.columns * DivideUp(shape.q_len, cut.tokens) < 2 * threads && cut.rows() >= 2 * kMinQRows)
     cut.tokens = TokensFor(cut.rows() / 2, cut.heads, shape.q_len);
   cut.q_tiles = DivideUp(shape.q_len, cut.tokens);
-  Split(shape.kv_len, KvUnit(in, cut.tile), threads, cut);
+  Split(shape.kv_len, KvUnit(in, cut.int16, cut.tile), threads, cut);
   return cut;
 }
 
@@ -146,6 +149,7 @@ TiledTask TaskAt(const Inputs& in, const Outputs& out, const Cut& cut, size_t in
   task.kv_rows = {split * cut.split_rows,
                   split + 1 == cut.splits ? shape.kv_len : (split + 1) * cut.split_rows};
   task.tile = cut.tile;
+  task.int16 = cut.int16;
   return task;
 }
 
@@ -194,7 +198,7 @@ PathOutcome AttendTiled(const Inputs& in, const Outputs& out, const Options& opt
                         size_t* tile) {
   const Shape& shape = in.shape;
   if (shape.batch == 0 || shape.q_len == 0) return {};
-  const Cut cut = MakeCut(in, options.plan);
+  const Cut cut = MakeCut(in, options);
   *tile = cut.tile;
   const size_t n_tasks = cut.tasks();
   const hw::Threads threads{std::min(std::max<size_t>(1, options.plan.threads), n_tasks), options.cancel};

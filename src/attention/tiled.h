@@ -18,8 +18,9 @@ inline constexpr size_t kRowBlock = 12;
 // q rows whose scores against one tile are computed, turned into weights and used while they are in the first
 // cache.
 inline constexpr size_t kRowGroup = 24;
-inline constexpr size_t kMaxCodedRows = 6;  // of one kv head, see IsCoded
-inline constexpr size_t kMaxLanes = 16;     // floats in the widest vector
+inline constexpr size_t kMaxCodedRows = 6;   // of one kv head, see IsCoded
+inline constexpr size_t kMinInt16Rows = 24;  // of one kv head: fewer are not worth coding keys and values for
+inline constexpr size_t kMaxLanes = 16;      // floats in the widest vector
 
 // Where one key/value head of one sequence lies: rows of a plain tensor, or panels and strips of a cache.
 struct KvHead {
@@ -53,9 +54,18 @@ inline bool IsCoded(const Inputs& in) {
          shape.q_len * (shape.n_heads / shape.n_kv_heads) <= kMaxCodedRows;
 }
 
-// Tiles and splits begin at multiples of this many kv rows. Coded weights of a tile share a scale, so there
-// the tiles are the same however the kv rows are split.
-inline size_t KvUnit(const Inputs& in, size_t tile) { return IsCoded(in) ? tile : kPanelRows; }
+// Whether many rows are multiplied in whole numbers of 16 bits; asked of the problem for the same reason.
+inline bool UsesInt16(const Inputs& in, const Options& options) {
+  const Shape& shape = in.shape;
+  return options.cpu_products == CpuProducts::kInt16 && shape.head_dim % 2 == 0 &&
+         shape.q_len * (shape.n_heads / shape.n_kv_heads) >= kMinInt16Rows;
+}
+
+// Tiles and splits begin at multiples of this many kv rows. Coded weights or values of a tile share a scale,
+// so there the tiles are the same however the kv rows are split.
+inline size_t KvUnit(const Inputs& in, bool int16, size_t tile) {
+  return int16 || IsCoded(in) ? tile : kPanelRows;
+}
 
 // Some tokens of some query heads that read one key/value head, against a range of kv rows.
 // Row r of the task is token first_token + r / n_heads of head first_head + r % n_heads.
@@ -68,8 +78,9 @@ struct TiledTask {
   size_t n_heads = 1;
   size_t first_token = 0;
   size_t n_tokens = 1;
-  KvRange kv_rows;   // begins at a multiple of KvUnit
-  size_t tile = 16;  // kv rows per step, a multiple of kPanelRows
+  KvRange kv_rows;     // begins at a multiple of KvUnit
+  size_t tile = 16;    // kv rows per step, a multiple of kPanelRows
+  bool int16 = false;  // q, keys, weights and values become whole numbers of 16 bits, see CpuProducts
   // Null: results are final and go to `out`. Else the partial result of these kv rows goes here, [rows,
   // head_dim + 2]: the weighted sum, the maximum of the scores and the sum of 2^((score - maximum) * factor).
   float* partial = nullptr;

@@ -17,6 +17,7 @@
 #include "hwy/highway.h"
 //
 #include "attention/int16_block-inl.h"
+#include "attention/int16_tall-inl.h"
 #include "attention/multiply_block-inl.h"
 #include "attention/online_softmax-inl.h"
 #include "attention/pack-inl.h"
@@ -46,6 +47,14 @@ struct Operand {
   const int8_t* q8 = nullptr;
   const hw::F16* scales = nullptr;  // of q8, as KvCacheLayer has them
   size_t stride = 0;                // elements from panel to panel, or from strip to strip
+
+  // As a cache stores them, from element `at` on; without scales.
+  void Set(hw::Format format, const std::byte* data, size_t at) {
+    if (format == hw::Format::kF32) f32 = reinterpret_cast<const float*>(data) + at;
+    if (format == hw::Format::kF16) f16 = reinterpret_cast<const hw::F16*>(data) + at;
+    if (format == hw::Format::kBF16) bf16 = reinterpret_cast<const hw::BF16*>(data) + at;
+    if (format == hw::Format::kQ8_0) q8 = reinterpret_cast<const int8_t*>(data) + at;
+  }
 
   template <class Fn>
   void VisitFloats(const Fn& fn) const {
@@ -85,7 +94,7 @@ class TaskRun {
         head_dim_(in_.shape.head_dim),
         dim_(DivideUp(head_dim_, kStripCols) * kStripCols),
         rows_(task.rows()),
-        height_(BlockRows(rows_)),
+        height_(task.int16 ? kTallRows : BlockRows(rows_)),
         n_blocks_(DivideUp(rows_, height_)),
         bits_(ScratchOf(rows_, task.tile, head_dim_)),
         q_(QRows(task)),
@@ -105,7 +114,7 @@ class TaskRun {
 
   void Run() {
     const KvRange all = FindRanges();
-    const size_t unit = KvUnit(in_, task_.tile);
+    const size_t unit = KvUnit(in_, task_.int16, task_.tile);
     const size_t start = all.begin / unit * unit;
     // Later groups of rows are asked for while the one before them is at work.
     for (size_t row = 0; row < HWY_MIN(rows_, kRowGroup); ++row) PrefetchQ(row);
@@ -127,6 +136,7 @@ class TaskRun {
     bool is_first, is_last;  // of the tiles that the block sees
     float* scores;           // [tile / 16][height][16]
     float alpha[kPaddedBlock];
+    float worth[kPaddedBlock];  // with int16: of the weights, whose codes take the place of the scores
   };
 
   // What is asked for while scores are computed: kv rows of the next tile, and rows of the task whose q is
@@ -184,11 +194,14 @@ class TaskRun {
   // Fills q and the start values of a block. The first product writes the accumulators.
   void BeginBlock(size_t block) const {
     const size_t first = block * height_;
-    if (RowsOf(block) < height_) std::memset(Q(block), 0, height_ * dim_ * sizeof(float));
+    if (RowsOf(block) < height_ || (task_.int16 && head_dim_ < dim_))
+      std::memset(Q(block), 0, height_ * dim_ * sizeof(float));
     std::memset(RowSum(first), 0, height_ * kMaxLanes * sizeof(float));
     std::fill_n(RowMax(first), height_, kHidden);
     for (size_t i = 0; i < RowsOf(block); ++i) LoadQ(first + i, block, i);
-    if (coded_) CodeQ(block);
+    if (coded_) CodeRows({Q(block), height_, head_dim_}, kCodeLimits, QCodes(), QWorth());
+    if (task_.int16)
+      CodeRows({Q(block), height_, head_dim_}, kTallLimits, BlockCodes(block), BlockWorth(block));
   }
 
   void FinishBlock(size_t block) const {
@@ -237,8 +250,13 @@ class TaskRun {
       Piece(Q(block), row_in_block, d / kPanelRows)[d % kPanelRows] = from[d] * q_scale_;
   }
 
-  // Whole numbers for a row whose largest magnitude is `largest`: values times this.
-  static float CodeFactor(float largest) { return largest >= 1e-30f ? kLargestCode / largest : 0.0f; }
+  // With int16, codes take the place of a block's q, and what they are worth follows them.
+  int16_t* BlockCodes(size_t block) const { return reinterpret_cast<int16_t*>(Q(block)); }
+  float* BlockWorth(size_t block) const { return Q(block) + height_ * dim_ / 2; }
+
+  int16_t* WeightCodes(const Work& w) const {
+    return reinterpret_cast<int16_t*>(Piece(w.scores, 0, PanelsOf(w).begin));
+  }
 
   // Keys and values that are read as they are stored leave their scratch to the rows in whole numbers.
   int16_t* QCodes() const { return reinterpret_cast<int16_t*>(task_.scratch + bits_.k); }
@@ -246,25 +264,6 @@ class TaskRun {
   int16_t* WeightCodes() const { return reinterpret_cast<int16_t*>(task_.scratch + bits_.v); }
   float* WeightWorth() const { return Floats(bits_.v) + height_ * task_.tile / 2; }
   float* ValueScales() const { return WeightWorth() + kPaddedBlock; }
-
-  void CodeQ(size_t block) const {
-    for (size_t r = 0; r < height_; ++r) {
-      FloatVec largest = hn::Zero(FloatTag()), lost = largest;
-      const auto for_each = [&](const auto& visit) HWY_ATTR {
-        for (size_t d = 0; d < head_dim_; d += kLanes)
-          visit(LoadFloats(Piece(Q(block), r, d / kPanelRows) + d % kPanelRows),
-                QCodes() + (d / kPanelRows * height_ + r) * kPanelRows + d % kPanelRows);
-      };
-      for_each([&](FloatVec q, int16_t*) HWY_ATTR {
-        largest = hn::Max(largest, hn::Abs(q));
-        lost = hn::MulAdd(q, hn::Zero(FloatTag()), lost);  // NaN when q is not finite
-      });
-      const float top = hn::GetLane(hn::MaxOfLanes(FloatTag(), largest));
-      QWorth()[r] = top / kLargestCode + hn::GetLane(hn::SumOfLanes(FloatTag(), lost));
-      const FloatVec factor = hn::Set(FloatTag(), CodeFactor(top));
-      for_each([&](FloatVec q, int16_t* code) HWY_ATTR { StoreCodes(hn::Mul(q, factor), code); });
-    }
-  }
 
   // kv rows `tile` of the tile that starts at `first` (a multiple of kPanelRows). While they are at work, the
   // rows `next` are brought closer.
@@ -325,27 +324,23 @@ class TaskRun {
     const size_t first_panel = first / kPanelRows;
     Operand b;
     b.stride = panel;
-    const bool few_rows = rows_ <= kMaxFewRows;  // then each value is used once: convert in the product
-    if (kv.is_cache && kv.k_format == hw::Format::kF32) {
-      b.f32 = reinterpret_cast<const float*>(kv.k) + first_panel * panel;
-    } else if (kv.is_cache && few_rows && kv.k_format == hw::Format::kF16) {
-      b.f16 = reinterpret_cast<const hw::F16*>(kv.k) + first_panel * panel;
-    } else if (kv.is_cache && few_rows && kv.k_format == hw::Format::kBF16) {
-      b.bf16 = reinterpret_cast<const hw::BF16*>(kv.k) + first_panel * panel;
-    } else if (coded_) {
-      b.q8 = reinterpret_cast<const int8_t*>(kv.k) + first_panel * panel;
-      b.scales = AsF16(kv.k_scales) + first_panel * panel / kScaleBlock;
-    } else {
-      float* to = Floats(bits_.k);
-      b.f32 = to;
-      const size_t skip = (tile.begin - first) / kPanelRows;
-      const size_t begin = first + skip * kPanelRows;
-      if (kv.is_cache)
-        PackCacheKeys(kv, head_dim_, first_panel + skip, DivideUp(tile.end - begin, kPanelRows),
-                      to + skip * panel);
-      else
-        PackPlainKeys(kv, head_dim_, begin, tile.end - begin, Floats(bits_.staging), to + skip * panel);
+    if (ReadsInPlace()) {
+      b.Set(kv.k_format, kv.k, first_panel * panel);
+      if (b.q8) b.scales = AsF16(kv.k_scales) + first_panel * panel / kScaleBlock;
+      return b;
     }
+    float* to = Floats(bits_.k);
+    b.f32 = to;
+    const size_t skip = (tile.begin - first) / kPanelRows;
+    const size_t begin = first + skip * kPanelRows;
+    if (kv.is_cache)
+      PackCacheKeys(kv, head_dim_, first_panel + skip, DivideUp(tile.end - begin, kPanelRows),
+                    to + skip * panel);
+    else
+      PackPlainKeys(kv, head_dim_, begin, tile.end - begin, Floats(bits_.staging), to + skip * panel);
+    if (task_.int16)
+      for (size_t i = skip; i < DivideUp(tile.end - first, kPanelRows); ++i)
+        CodePanel(to + i * panel, head_dim_, {0, head_dim_});
     return b;
   }
 
@@ -353,50 +348,56 @@ class TaskRun {
   Operand Values(KvRange tile, size_t first) const {
     const KvHead& kv = task_.kv;
     Operand b;
-    b.stride = kv.padded_length * kStripCols;
-    const bool few_rows = rows_ <= kMaxFewRows;
-    if (kv.is_cache && kv.v_format == hw::Format::kF32) {
-      b.f32 = reinterpret_cast<const float*>(kv.v) + first * kStripCols;
-    } else if (kv.is_cache && few_rows && kv.v_format == hw::Format::kF16) {
-      b.f16 = reinterpret_cast<const hw::F16*>(kv.v) + first * kStripCols;
-    } else if (kv.is_cache && few_rows && kv.v_format == hw::Format::kBF16) {
-      b.bf16 = reinterpret_cast<const hw::BF16*>(kv.v) + first * kStripCols;
-    } else if (coded_) {
-      b.q8 = reinterpret_cast<const int8_t*>(kv.v) + first * kStripCols;
-      b.scales = AsF16(kv.v_scales) + first;
-    } else {
-      b.f32 = Floats(bits_.v);
-      b.stride = task_.tile * kStripCols;
-      // Rows of a cache may lie in pairs.
-      const size_t begin = kv.is_cache ? tile.begin / 2 * 2 : tile.begin;
-      float* to = Floats(bits_.v) + (begin - first) * kStripCols;
-      if (kv.is_cache)
-        PackCacheValues(kv, head_dim_, begin, tile.end - begin, to, b.stride);
-      else
-        PackPlainValues(kv, head_dim_, begin, tile.end - begin, Floats(bits_.staging), to, b.stride);
+    if (ReadsInPlace()) {
+      b.stride = kv.padded_length * kStripCols;
+      b.Set(kv.v_format, kv.v, first * kStripCols);
+      if (b.q8) b.scales = AsF16(kv.v_scales) + first;
+      return b;
     }
+    b.f32 = Floats(bits_.v);
+    b.stride = task_.tile * kStripCols;
+    // Coded values share a scale with all of the tile, whichever of them this task sees: else another cut of
+    // the problem would round them another way.
+    if (task_.int16)
+      tile = Intersect(ExistingRange(in_.shape, in_.mask, task_.batch), {first, first + task_.tile});
+    // Rows of a cache may lie in pairs.
+    const size_t begin = kv.is_cache ? tile.begin / 2 * 2 : tile.begin;
+    float* to = Floats(bits_.v) + (begin - first) * kStripCols;
+    if (kv.is_cache)
+      PackCacheValues(kv, head_dim_, begin, tile.end - begin, to, b.stride);
+    else
+      PackPlainValues(kv, head_dim_, begin, tile.end - begin, Floats(bits_.staging), to, b.stride);
+    if (task_.int16)
+      for (size_t strip = 0; strip < dim_ / kStripCols; ++strip)
+        CodePanel(Floats(bits_.v) + strip * b.stride, task_.tile, {tile.begin - first, tile.end - first});
     return b;
   }
 
   void RunGroup(std::span<Work> group, size_t first, const Operand& k, const Operand& v, const Ahead& ahead,
                 bool is_last) const {
     const size_t next = is_last ? 0 : first + task_.tile;
-    if (k.q8)
+    if (task_.int16)
+      ScoresOfInt16(group, k, ahead);
+    else if (k.q8)
       for (const Work& w : group) ScoresOfCodes(w, k, first);
     else
       k.VisitFloats([&](const auto* panels) { Scores(group, panels, k.stride, first, ahead); });
     for (Work& w : group) Softmax(w, first);
-    if (v.q8)
+    if (task_.int16)
+      AddWeightedInt16(group, v);
+    else if (v.q8)
       for (const Work& w : group) AddWeightedCodes(w, v, next);
     else
       v.VisitFloats([&](const auto* strips) { AddWeighted(group, strips, v.stride, next); });
   }
 
-  // Whether products read keys and values where a cache stores them.
+  // Whether products read keys and values where a cache stores them: few rows use each value once, so they
+  // convert it in the product.
   bool ReadsInPlace() const {
     const hw::Format f = task_.kv.k_format;
     const bool is_half = f == hw::Format::kF16 || f == hw::Format::kBF16;
-    return coded_ || (task_.kv.is_cache && (f == hw::Format::kF32 || (is_half && rows_ <= kMaxFewRows)));
+    if (coded_ || !task_.kv.is_cache || task_.int16) return coded_;
+    return f == hw::Format::kF32 || (is_half && rows_ <= kMaxFewRows);
   }
 
   TilePieces PiecesOf(const Work& w, size_t element_bytes) const {
@@ -469,6 +470,28 @@ class TaskRun {
     }
   }
 
+  void ScoresOfInt16(std::span<const Work> group, const Operand& k, Ahead ahead) const {
+    KvRange panels;
+    for (const Work& w : group) panels = Union(panels, PanelsOf(w));
+    for (size_t panel = panels.begin; panel < panels.end; ++panel) {
+      PrefetchPart(ahead, panels.end - panel);
+      for (const Work& w : group)
+        if (PanelsOf(w).begin <= panel && panel < PanelsOf(w).end)
+          MultiplyInt16({BlockCodes(w.block), BlockWorth(w.block)}, {0, head_dim_}, k.f32 + panel * k.stride,
+                        head_dim_, nullptr, Piece(w.scores, 0, panel));
+    }
+  }
+
+  void AddWeightedInt16(std::span<const Work> group, const Operand& v) const {
+    for (size_t strip = 0; strip < dim_ / kStripCols; ++strip)
+      for (const Work& w : group) {
+        const KvRange panels = PanelsOf(w);
+        MultiplyInt16({WeightCodes(w), w.worth}, {panels.begin * kPanelRows, panels.end * kPanelRows},
+                      v.f32 + strip * v.stride, task_.tile, w.is_first ? nullptr : w.alpha,
+                      Piece(Acc(w.block), 0, strip));
+      }
+  }
+
   // Panel or strip i of b, from byte `skip` of it on.
   static CodeStream Stream(const ReadAhead& ahead, const Operand& b, size_t i, size_t skip) {
     const int8_t* at = b.q8 + i * b.stride + skip;
@@ -512,7 +535,7 @@ class TaskRun {
     for (size_t i = 0; i < panels.size() * kPanelRows; i += kLanes) {
       const size_t row = panels.begin * kPanelRows + i;
       // Rows that are not seen may hold anything.
-      const FloatVec scale = hn::IfThenElseZero(AreWithin(row, w.seen), LoadFloats(scales + row));
+      const FloatVec scale = hn::IfThenElseZero(AreWithin(FloatTag(), row, w.seen), LoadFloats(scales + row));
       hn::StoreU(scale, FloatTag(), seen_scales + i);
       most = hn::Max(most, hn::Abs(scale));
       lost = hn::MulAdd(scale, hn::Zero(FloatTag()), lost);  // NaN when a scale is not finite
@@ -522,20 +545,7 @@ class TaskRun {
     for (size_t r = 0; r < height_; ++r) {
       WeightWorth()[r] = largest[r] * top / kLargestCode + lost_sum;
       const FloatVec factor = hn::Set(FloatTag(), CodeFactor(largest[r] * top));
-      StoreProducts(ScoresOf(w, r), seen_scales, factor, WeightCodes() + r * kPanelRows);
-    }
-  }
-
-  // codes = row * scales * factor; the codes of a panel are as far from those of the next as its floats.
-  static HWY_INLINE void StoreProducts(RowPanels row, const float* HWY_RESTRICT scales, FloatVec factor,
-                                       int16_t* HWY_RESTRICT codes) {
-    for (size_t panel = 0; panel < row.count; ++panel) {
-      for (size_t lane = 0; lane < kPanelRows; lane += kLanes)
-        StoreCodes(hn::Mul(hn::Mul(LoadFloats(row.at + lane), LoadFloats(scales + lane)), factor),
-                   codes + lane);
-      row.at += row.stride;
-      scales += kPanelRows;
-      codes += row.stride;
+      CodeProducts(ScoresOf(w, r), seen_scales, factor, WeightCodes() + r * kPanelRows);
     }
   }
 
@@ -568,6 +578,9 @@ class TaskRun {
     std::copy_n(row_max, height_, RowMax(row));
     for (size_t r = 0; r < height_; ++r)
       ScoresToWeights(FloatTag(), ScoresOf(w, r), score_factor_, base[r], w.alpha[r], RowSum(row + r));
+    if (task_.int16)
+      CodeRows({Piece(w.scores, 0, panels.begin), height_, panels.size() * kPanelRows}, kTallLimits,
+               WeightCodes(w), w.worth);
   }
 
   // Softcap, bias and the boolean mask on one row of scores; its panels are counted from kv row `first`.
@@ -598,26 +611,8 @@ class TaskRun {
     const KvRange whole{DivideUp(shown.begin, kPanelRows), shown.end / kPanelRows};
     for (size_t i = 0; i < scores.count; ++i) {
       if (i == whole.begin && !whole.empty()) i = whole.end;
-      if (i < scores.count) HidePart(scores.at + i * scores.stride, i * kPanelRows, shown);
+      if (i < scores.count) HidePart(FloatTag(), scores.at + i * scores.stride, i * kPanelRows, shown);
     }
-  }
-
-  // Which of the kLanes rows from `first` on are in `range`.
-  static HWY_INLINE hn::Mask<FloatTag> AreWithin(size_t first, KvRange range) {
-    const hn::RebindToSigned<FloatTag> ints;
-    // Lane numbers from a constant: counting from `first` on would go through memory.
-    const auto row = hn::Add(hn::Iota(ints, 0), hn::Set(ints, static_cast<int32_t>(first)));
-    const auto begin = hn::Set(ints, static_cast<int32_t>(range.begin));
-    const auto end = hn::Set(ints, static_cast<int32_t>(range.end));
-    return hn::RebindMask(FloatTag(), hn::AndNot(hn::Lt(row, begin), hn::Lt(row, end)));
-  }
-
-  // Hides what a panel whose first score is number `at` has outside of `shown`.
-  static HWY_INLINE void HidePart(float* panel, size_t at, KvRange shown) {
-    for (size_t lane = 0; lane < kPanelRows; lane += kLanes)
-      hn::StoreU(
-          hn::IfThenElse(AreWithin(at + lane, shown), LoadFloats(panel + lane), hn::Set(FloatTag(), kHidden)),
-          FloatTag(), panel + lane);
   }
 
   float SumOfRow(size_t row) const {

@@ -46,6 +46,8 @@ std::vector<ProfileRow> Profiler::Rows() const {
 Runtime::Runtime(const SessionOptions& options)
     : precision(options.exact ? Precision::kExact : Precision::kFast),
       request(ToRequest(options.attention)),
+      cpu_products(options.cpu_products == CpuProducts::kInt16 ? attention::CpuProducts::kInt16
+                                                               : attention::CpuProducts::kF32),
       gpu_scores(options.gpu_scores == GpuScores::kInt8 ? attention::GpuScores::kInt8
                                                         : attention::GpuScores::kF32),
       tile_request{.tile = options.tile},
@@ -74,6 +76,7 @@ void Runtime::Attend(const AttentionCall& call) {
   const attention::Shape& s = call.inputs.shape;
   attention::Options options;
   options.request = call.request;
+  options.cpu_products = cpu_products;
   options.gpu_scores = gpu_scores;
   options.plan = Plan({.q_len = s.q_len,
                        .kv_len = s.kv_len,
@@ -95,8 +98,10 @@ void Runtime::Attend(const AttentionCall& call) {
                  std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   CheckCancelled();
 
-  const char* scores = report.scores == attention::GpuScores::kInt8 ? ", int8 scores" : "";
-  NotePath({.path = std::string(attention::Name(report.used)) + scores,
+  const char* numbers = report.scores == attention::GpuScores::kInt8        ? ", int8 scores"
+                        : report.products == attention::CpuProducts::kInt16 ? ", int16 products"
+                                                                            : "";
+  NotePath({.path = std::string(attention::Name(report.used)) + numbers,
             .from = "attention",
             .why = report.cause == attention::FallbackCause::kNone ? std::string() : report.sentence,
             .tile = report.tile,

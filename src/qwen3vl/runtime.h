@@ -64,6 +64,7 @@ struct Runtime {
   hw::Threads threads;
   Precision precision = Precision::kFast;
   attention::PathRequest request = attention::PathRequest::kAuto;
+  attention::CpuProducts cpu_products = attention::CpuProducts::kF32;
   attention::GpuScores gpu_scores = attention::GpuScores::kF32;
   std::map<size_t, attention::PathRequest> layer_requests;  // text layers that differ
   hw::Machine machine;

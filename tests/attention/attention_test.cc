@@ -26,6 +26,12 @@ constexpr double kFloatTolerance = 2e-6;
 // Few rows on a q8_0 cache are rounded to 16 bits: values to 2^-16 of the largest, which moves scores of up
 // to 6, and so the weights, by up to 1e-4.
 constexpr double kCodedTolerance = 1e-4;
+// Products in 16 bits: codes of n numbers are multiples of norm / 46000, which rounds each to 0.29 sqrt(n) /
+// 46000 of their root mean square, 1e-4 for a tile of 256. Weights and values both are, and so are q and
+// keys.
+constexpr double kInt16Tolerance = 3e-4;
+// A number halfway between two codes of q or of a key may become either: that moves a score of 90 by 3e-4.
+constexpr double kInt16LseTolerance = 1e-3;
 
 struct Result {
   std::vector<float> out, lse;
@@ -37,6 +43,7 @@ struct Way {
   size_t tile = 64;
   size_t q_rows = 48;
   size_t threads = 1;
+  CpuProducts products = CpuProducts::kF32;
 };
 
 Result RunWay(const Inputs& in, const Way& way, Workspace& workspace) {
@@ -46,6 +53,7 @@ Result RunWay(const Inputs& in, const Way& way, Workspace& workspace) {
   r.lse.assign(s.batch * s.n_heads * s.q_len, NAN);
   Options options;
   options.request = way.request;
+  options.cpu_products = way.products;
   options.plan.tile = way.tile;
   options.plan.q_rows = way.q_rows;
   options.plan.threads = way.threads;
@@ -140,7 +148,49 @@ TEST(TallBlocks, EveryRemainderMatchesFloat64) {
   }
 }
 
-// Other threads split q rows and keys elsewhere, which may change the order of sums and nothing else.
+// Rows of n numbers as products in 16 bits take them.
+std::vector<float> Rounded(const std::vector<float>& x, size_t n) {
+  std::vector<float> out(x.size());
+  for (size_t row = 0; row < x.size(); row += n) {
+    float largest = 0, squares = 0;
+    for (size_t i = row; i < row + n; ++i) {
+      largest = std::max(largest, std::abs(x[i]));
+      squares += x[i] * x[i];
+    }
+    const float factor = largest == 0 ? 0 : std::min(32767 / largest, 46000 / std::sqrt(squares));
+    for (size_t i = row; i < row + n; ++i) out[i] = factor == 0 ? 0 : std::nearbyint(x[i] * factor) / factor;
+  }
+  return out;
+}
+
+TEST_P(AttentionCaseTest, Int16ProductsMatchFloat64OfRoundedRowsOnEveryIsa) {
+  const Shape& s = GetParam().shape;
+  AttentionTensors t(GetParam());
+  const AttentionTensors given(t);
+  const bool int16 = s.head_dim % 2 == 0 && s.q_len * (s.n_heads / s.n_kv_heads) >= 24;
+  if (int16) {
+    t.q = Rounded(t.q, s.head_dim);
+    t.k = Rounded(t.k, s.head_dim);
+  }
+  const test::AttentionReference ref = Reference(t, t.k, t.v);
+  OnEveryIsa([&] {
+    for (const Way& way :
+         {Way{.tile = 16, .q_rows = 5, .threads = 3}, Way{.tile = 64}, Way{.tile = 256, .q_rows = 192}}) {
+      SCOPED_TRACE("tile " + std::to_string(way.tile));
+      Way with = way;
+      with.products = CpuProducts::kInt16;
+      Workspace workspace;
+      const Result r = RunWay(given.inputs(), with, workspace);
+      EXPECT_EQ(r.report.used, Path::kCpuTiled) << r.report.sentence;
+      EXPECT_EQ(r.report.products, int16 ? CpuProducts::kInt16 : CpuProducts::kF32);
+      ExpectOut(r.out, ref.out, int16 ? kInt16Tolerance : kFloatTolerance);
+      ExpectLse(r.lse, ref.lse, int16 ? kInt16LseTolerance : kLseTolerance);
+    }
+  });
+}
+
+// Other threads split q rows and keys elsewhere, which may change the order of sums and nothing else. In 16
+// bits a weight may then become the next code, a 46000th of the norm of all.
 void ExpectThreadsLeaveHardlyATrace(const Inputs& in, Way way, std::initializer_list<size_t> counts) {
   Workspace workspace;
   way.threads = 1;
@@ -149,13 +199,17 @@ void ExpectThreadsLeaveHardlyATrace(const Inputs& in, Way way, std::initializer_
     way.threads = threads;
     const Result a = RunWay(in, way, workspace), b = RunWay(in, way, workspace);
     EXPECT_EQ(a.out, b.out) << threads << " threads, twice";
-    EXPECT_TRUE(test::AllNear(a.out, one.out, 1e-5)) << threads << " threads";
+    EXPECT_TRUE(test::AllNear(a.out, one.out, way.products == CpuProducts::kInt16 ? 3e-5 : 1e-5))
+        << threads << " threads";
   }
 }
 
 TEST_P(AttentionCaseTest, ThreadsLeaveHardlyATraceAndRunsNone) {
   const AttentionTensors t(GetParam());
-  OnEveryIsa([&] { ExpectThreadsLeaveHardlyATrace(t.inputs(), {}, {2, 3, 5, 64}); });
+  OnEveryIsa([&] {
+    ExpectThreadsLeaveHardlyATrace(t.inputs(), {}, {2, 3, 5, 64});
+    ExpectThreadsLeaveHardlyATrace(t.inputs(), {.products = CpuProducts::kInt16}, {2, 3, 5, 64});
+  });
 }
 
 // A cache with the keys and values of a case.
@@ -177,6 +231,7 @@ TEST(AttentionCache, ThreadsLeaveHardlyATraceInAnyFormat) {
       {.name = "one token, short", .shape = {1, 1, 300, 8, 2, 64}, .causal = true},
       {.name = "two tokens in a window", .shape = {1, 2, 1500, 2, 1, 64}, .causal = true, .window = 1100},
       {.name = "few rows left over", .shape = {1, 74, 300, 4, 2, 64}, .causal = true},
+      {.name = "a short turn", .shape = {1, 30, 1000, 2, 1, 64}, .causal = true},
   };
   for (const AttentionCase& c : cases)
     for (const hw::Format format :
@@ -188,7 +243,9 @@ TEST(AttentionCache, ThreadsLeaveHardlyATraceInAnyFormat) {
       OnEveryIsa([&] {
         for (const size_t tile : {64, 256}) {
           SCOPED_TRACE(testing::Message() << c.name << ", " << hw::Name(format) << ", tile " << tile);
-          ExpectThreadsLeaveHardlyATrace(in, {.tile = tile, .q_rows = 96}, {2, 3, 6, 7});
+          for (const CpuProducts products : {CpuProducts::kF32, CpuProducts::kInt16})
+            ExpectThreadsLeaveHardlyATrace(in, {.tile = tile, .q_rows = 96, .products = products},
+                                           {2, 3, 6, 7});
         }
       });
     }
@@ -253,9 +310,77 @@ TEST(AttentionCache, RoundedFormatsStayWithinTheirBounds) {
     Inputs in = t.inputs();
     in.cache = &cache.layer(0);
     Workspace workspace;
-    EXPECT_LE(test::RelativeError(RunWay(in, {}, workspace).out, exact.out), f.storage_tolerance)
-        << hw::Name(f.format);
+    for (const CpuProducts products : {CpuProducts::kF32, CpuProducts::kInt16})
+      EXPECT_LE(test::RelativeError(RunWay(in, {.products = products}, workspace).out, exact.out),
+                f.storage_tolerance)
+          << hw::Name(f.format) << ", " << Name(products);
   }
+  Workspace workspace;
+  EXPECT_LE(
+      test::RelativeError(RunWay(t.inputs(), {.products = CpuProducts::kInt16}, workspace).out, exact.out),
+      kInt16Tolerance);
+}
+
+// One problem of equal rows, keys and values, so that every sum is as large as its norms allow, also where
+// their squares are beyond the range of floats.
+TEST(Int16Products, TheLargestSumsDoNotOverflow) {
+  for (const size_t head_dim : {2, 16, 72, 128, 256})
+    for (const float value : {1e-22f, 1.0f, 3e21f}) {
+      SCOPED_TRACE(testing::Message() << "head_dim " << head_dim << ", values of " << value);
+      const size_t keys = 2100;
+      const std::vector<float> q(24 * head_dim, 1 / value), kv(keys * head_dim, value);
+      Inputs in;
+      in.shape = {1, 24, keys, 1, 1, head_dim};
+      in.q = {.data = q.data(), .row_stride = head_dim, .head_stride = head_dim};
+      in.k = in.v = {.data = kv.data(), .row_stride = head_dim, .head_stride = head_dim};
+      OnEveryIsa([&] {
+        Workspace workspace;
+        const Result r = RunWay(in, {.tile = 65536, .products = CpuProducts::kInt16}, workspace);
+        EXPECT_EQ(r.report.products, CpuProducts::kInt16);
+        // All weights of a tile are rounded the same way, and all values: by half a code of sqrt(tile) /
+        // 46000.
+        const double code = std::sqrt(static_cast<double>(r.report.tile)) / 46000;
+        for (const float x : r.out) ASSERT_NEAR(x / value, 1.0, 2 * 0.5 * code);
+        const double score = std::sqrt(static_cast<double>(head_dim)) + std::log(static_cast<double>(keys));
+        for (const float x : r.lse) ASSERT_NEAR(x, score, 1e-4 * score);
+      });
+    }
+}
+
+// One key that outweighs each of the others 20000 times, and not all of them together.
+TEST(Int16Products, ATailOfSmallWeightsCounts) {
+  const AttentionCase c{.name = "", .shape = {1, 24, 4096, 1, 1, 64}, .amplitude = 0.1f, .scale = 1};
+  AttentionTensors t(c);
+  for (size_t row = 0; row < 24; ++row) t.q[row * 64] = 1;
+  t.k[100 * 64] = std::log(20000.0f);
+  const test::AttentionReference ref = Reference(t, t.k, t.v);
+  OnEveryIsa([&] {
+    Workspace workspace;
+    const Result r = RunWay(t.inputs(), {.tile = 256, .products = CpuProducts::kInt16}, workspace);
+    EXPECT_LE(test::RelativeError(r.out, ref.out), 1e-3);
+  });
+}
+
+TEST(Int16Products, WhatIsNotANumberStaysWhereItIs) {
+  const AttentionCase c{.name = "", .shape = {1, 20, 40, 2, 1, 64}, .kv_end = 35};
+  const auto expect = [&](AttentionTensors& t, std::vector<float>& tensor, size_t at, const auto& reaches) {
+    for (const float bad : {NAN, INFINITY}) {
+      const float before = tensor[at];
+      tensor[at] = bad;
+      OnEveryIsa([&] {
+        Workspace workspace;
+        const Result r = RunWay(t.inputs(), {.products = CpuProducts::kInt16}, workspace);
+        for (size_t i = 0; i < r.out.size(); ++i) ASSERT_EQ(std::isnan(r.out[i]), reaches(i)) << i;
+      });
+      tensor[at] = before;
+    }
+  };
+  AttentionTensors t(c);
+  expect(t, t.q, (7 * 2 + 1) * 64 + 3, [](size_t i) { return i / 64 == 7 * 2 + 1; });  // token 7, head 1
+  expect(t, t.k, 30 * 64 + 3, [](size_t) { return true; });
+  expect(t, t.v, 30 * 64 + 3, [](size_t i) { return i % 64 == 3; });
+  expect(t, t.k, 36 * 64 + 3, [](size_t) { return false; });  // no row sees it
+  expect(t, t.v, 36 * 64 + 3, [](size_t) { return false; });
 }
 
 // Memory that earlier problems left behind is never read as a number.
@@ -264,14 +389,40 @@ TEST(Attention, WhatTheWorkspaceHeldDoesNotMatter) {
        {AttentionCase{.name = "", .shape = {1, 1, 700, 2, 1, 64}, .causal = true, .window = 20},
         AttentionCase{.name = "", .shape = {1, 30, 90, 4, 2, 72}, .kv_begin = 40, .kv_end = 60}}) {
     const AttentionTensors t(c);
-    Workspace clean, dirty;
-    const Way way{.tile = 16, .q_rows = 5, .threads = 3};
-    const Result wanted = RunWay(t.inputs(), way, clean);
-    std::memset(dirty.Reserve(clean.bytes() / sizeof(float)), 0xff, clean.bytes());  // NaN everywhere
-    const Result found = RunWay(t.inputs(), way, dirty);
-    EXPECT_EQ(found.out, wanted.out);
-    EXPECT_EQ(found.lse, wanted.lse);
-    EXPECT_EQ(dirty.bytes(), clean.bytes());
+    for (const CpuProducts products : {CpuProducts::kF32, CpuProducts::kInt16}) {
+      Workspace clean, dirty;
+      const Way way{.tile = 16, .q_rows = 5, .threads = 3, .products = products};
+      const Result wanted = RunWay(t.inputs(), way, clean);
+      std::memset(dirty.Reserve(clean.bytes() / sizeof(float)), 0xff, clean.bytes());  // NaN everywhere
+      const Result found = RunWay(t.inputs(), way, dirty);
+      EXPECT_EQ(found.out, wanted.out);
+      EXPECT_EQ(found.lse, wanted.lse);
+      EXPECT_EQ(dirty.bytes(), clean.bytes());
+    }
+  }
+}
+
+// Products in 16 bits of what a cache holds are those of the same numbers in plain tensors, wherever tiles
+// begin.
+TEST(AttentionCache, Int16ProductsAreThoseOfPlainTensors) {
+  const AttentionCase c{
+      .name = "", .shape = {1, 40, 333, 4, 2, 64}, .causal = true, .window = 150, .kv_begin = 37};
+  for (const hw::Format format : {hw::Format::kF32, hw::Format::kF16, hw::Format::kBF16, hw::Format::kQ8_0}) {
+    AttentionTensors t(c);
+    const KvCache cache = Cached(t, format);
+    for (size_t row = 0; row < 333 * 2; ++row) {
+      cache.ReadK(0, row % 2, row / 2, &t.k[row * 64]);
+      cache.ReadV(0, row % 2, row / 2, &t.v[row * 64]);
+    }
+    Inputs in = t.inputs();
+    in.cache = &cache.layer(0);
+    OnEveryIsa([&] {
+      const Way way{.tile = 48, .threads = 2, .products = CpuProducts::kInt16};
+      Workspace workspace;
+      const Result cached = RunWay(in, way, workspace);
+      EXPECT_EQ(cached.report.products, CpuProducts::kInt16);
+      EXPECT_EQ(cached.out, RunWay(t.inputs(), way, workspace).out) << hw::Name(format);
+    });
   }
 }
 

@@ -180,6 +180,19 @@ TEST(TraceAttentionReport, SaysWhichPathRanAndWhy) {
   EXPECT_NE(metadata.at("why"), "");
 }
 
+TEST(TraceAttentionReport, SaysWhichProductsRan) {
+  const TempDir folder;
+  const std::string out = folder.File("out.safetensors");
+  const auto products = [&](const char* name) {
+    const std::string in = folder.Write("in.safetensors", CaseFile(CaseNamed(name)));
+    EXPECT_EQ(
+        RunCommand({"trace", "attention", "--in", in, "--out", out, "--cpu-products", "int16"}).exit_code, 0);
+    return GoldenFile::FromPath(out).metadata().at("products");
+  };
+  EXPECT_EQ(products("full_h16_16_d72_L64"), "int16");
+  EXPECT_EQ(products("store_inputs_gqa"), "f32");  // 20 rows of a head are too few
+}
+
 // The whole command on the stand-in GPU, whose kernels run on the tests' block emulator.
 TEST(TraceAttentionReport, RunsOnAGpu) {
   const std::string code = OutJson(RunCommand({"probe", "--json"}))["gpu_code"];

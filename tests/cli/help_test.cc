@@ -19,10 +19,23 @@ struct HelpCase {
 };
 
 TEST(Help, OfEverySubcommandNamesItsOptionsAndShowsExamples) {
-  const std::vector<std::string> session = {
-      "--threads",          "--ctx",        "--kv-type",    "--tile",  "--isa",          "--attention",
-      "--attention-layers", "--chunk",      "--gpu-scores", "--exact", "--check-finite", "--min-image-tokens",
-      "--max-image-tokens", "--gpu-layers", "--gpu-vision", "--repack"};
+  const std::vector<std::string> session = {"--threads",
+                                            "--ctx",
+                                            "--kv-type",
+                                            "--tile",
+                                            "--isa",
+                                            "--attention",
+                                            "--attention-layers",
+                                            "--chunk",
+                                            "--cpu-products",
+                                            "--gpu-scores",
+                                            "--exact",
+                                            "--check-finite",
+                                            "--min-image-tokens",
+                                            "--max-image-tokens",
+                                            "--gpu-layers",
+                                            "--gpu-vision",
+                                            "--repack"};
   std::vector<HelpCase> cases = {
       {{"run"}, {"--model",          "--mmproj",           "--image", "--video",  "--fps",        "--alpha",
                  "--max-pixels",     "--prompt",           "--input", "--system", "--max-tokens", "--stop",
@@ -83,6 +96,7 @@ TEST(BadUsage, IsOneLineWithTheOptionAndAHint) {
       {{"run", "-m", "x", "-p", "y", "--ctx", "99999999999999999999"}, "--ctx"},
       {{"run", "-m", "x", "-p", "y", "--kv-type", "f8"}, "q8_0"},
       {{"run", "-m", "x", "-p", "y", "--gpu-scores", "int4"}, "f32 or int8"},
+      {{"run", "-m", "x", "-p", "y", "--cpu-products", "int8"}, "f32 or int16"},
       {{"run", "-m", "x", "-p", "y", "--attention", "fast"}, "standard"},
       {{"run", "-m", "x", "-p", "y", "--attention-layers", "3"}, "8-15=standard"},
       {{"run", "-m", "x", "-p", "y", "--attention-layers", "9-3=tiled"}, "9-3=tiled"},

@@ -306,6 +306,19 @@ TEST(Verify, RunsOnModelsWithoutTokenizer) {
   EXPECT_THAT(o.out, HasSubstr("text.layer.1"));
 }
 
+TEST(Verify, LetsProductsInWholeNumbersRound) {
+  Words words = {"verify", "-m", TinyModel(), "--cpu-products", "int16", "--json"};
+  const Outcome o = RunCommand(words);
+  EXPECT_EQ(o.exit_code, 0) << o;
+  const nlohmann::json report = OutJson(o);
+  EXPECT_EQ(report["tolerance"], 1e-3);
+  double worst = 0;
+  for (const auto& layer : report["layers"]) worst = std::max(worst, layer["rel_norm"].get<double>());
+  EXPECT_GT(worst, 1e-6);  // float32 sums differ by less
+  words.insert(words.end(), {"--tolerance", "1e-6"});
+  EXPECT_EQ(RunCommand(words).exit_code, 1);
+}
+
 TEST(Verify, FailsBeyondItsTolerance) {
   const Outcome o = RunCommand({"verify", "-m", TinyModel(), "--tolerance", "0", "--tile", "16"});
   EXPECT_EQ(o.exit_code, 1) << o;

@@ -146,6 +146,12 @@ TEST(Demo, NarrowerKeysAndValuesKeepTheAnswersTrue) {
   }
 }
 
+TEST(Demo, ProductsInWholeNumbersKeepTheAnswersTrue) {
+  SessionOptions options = kPlain;
+  options.cpu_products = CpuProducts::kInt16;
+  ExpectMinimum(Answers(options));
+}
+
 TEST(Demo, EveryInstructionSetGivesTheSameAnswers) {
   const hw::Isa before = hw::SelectedIsa();
   for (hw::Isa isa : hw::AvailableIsas()) {

@@ -73,6 +73,7 @@ hw::AlignedBuffer<std::byte> Stored(const hw::AlignedBuffer<float>& t, hw::Forma
 
 // As rows name it.
 std::string PathName(AttentionForm form) {
+  if (form == AttentionForm::kInt16) return "cpu_tiled, int16 products";
   if (form == AttentionForm::kTiled) return "cpu_tiled";
   return form == AttentionForm::kStandard ? "standard" : "standard with weights";
 }
@@ -83,6 +84,8 @@ std::string_view Name(AttentionForm form) {
   switch (form) {
     case AttentionForm::kTiled:
       return "tiled";
+    case AttentionForm::kInt16:
+      return "int16";
     case AttentionForm::kStandard:
       return "standard";
     case AttentionForm::kWeights:
@@ -92,7 +95,8 @@ std::string_view Name(AttentionForm form) {
 }
 
 std::optional<AttentionForm> AttentionFormFromName(std::string_view name) {
-  for (const AttentionForm form : {AttentionForm::kTiled, AttentionForm::kStandard, AttentionForm::kWeights})
+  for (const AttentionForm form :
+       {AttentionForm::kTiled, AttentionForm::kInt16, AttentionForm::kStandard, AttentionForm::kWeights})
     if (name == Name(form)) return form;
   return std::nullopt;
 }
@@ -150,8 +154,8 @@ attention::AttentionReport AttentionData::Run(size_t layer, AttentionForm form, 
   }
   attention::Options options;
   options.plan = plan;
-  options.request =
-      form == AttentionForm::kTiled ? attention::PathRequest::kTiled : attention::PathRequest::kStandard;
+  options.request = IsTiled(form) ? attention::PathRequest::kTiled : attention::PathRequest::kStandard;
+  if (form == AttentionForm::kInt16) options.cpu_products = attention::CpuProducts::kInt16;
   return attention::Attend(Inputs(layer), out, options, workspace_);
 }
 
@@ -160,7 +164,7 @@ void AttentionData::ForgetOutput() {
 }
 
 size_t AttentionData::ScratchBytes(AttentionForm form) const {
-  if (form == AttentionForm::kTiled) return workspace_.bytes();
+  if (IsTiled(form)) return workspace_.bytes();
   return attention::StandardScratchBytes(ShapeOf(problem_), problem_.threads, sizeof(float)) +
          (form == AttentionForm::kWeights ? AttentionWeightBytes(problem_) : 0);
 }
@@ -269,10 +273,11 @@ Variant MakeAttentionVariant(std::shared_ptr<AttentionData> data, const Attentio
     r.scratch_bytes = data->ScratchBytes(variant.form);
     r.tile = report->tile;
     if (report->used == attention::Path::kCpuTiled) {
+      if (report->products == attention::CpuProducts::kF32) r.path = PathName(AttentionForm::kTiled);
       r.q_rows = variant.plan.q_rows;
     } else {
       r.plan = report->sentence;
-      if (variant.form == AttentionForm::kTiled) r.path = attention::Name(report->used);
+      if (IsTiled(variant.form)) r.path = attention::Name(report->used);
     }
   };
   return v;

@@ -17,10 +17,13 @@
 
 namespace qwen3vl::bench {
 
-// How attention is computed. kWeights: standard attention that also hands out its weights and so keeps
-// [batch, n_heads, q_len, kv_len] of them, as the textbook does.
-enum class AttentionForm { kTiled, kStandard, kWeights };
-std::string_view Name(AttentionForm form);  // "tiled", "standard", "weights"
+// How attention is computed. kInt16: tiled, products of many rows in 16 bits. kWeights: standard attention
+// that also hands out its weights and so keeps [batch, n_heads, q_len, kv_len] of them, as the textbook does.
+enum class AttentionForm { kTiled, kInt16, kStandard, kWeights };
+std::string_view Name(AttentionForm form);  // "tiled", "int16", "standard", "weights"
+inline bool IsTiled(AttentionForm form) {
+  return form == AttentionForm::kTiled || form == AttentionForm::kInt16;
+}
 std::optional<AttentionForm> AttentionFormFromName(std::string_view name);
 
 struct AttentionProblem {

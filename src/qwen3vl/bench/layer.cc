@@ -63,7 +63,7 @@ class LayerRun {
     if (options_.q_rows) out += " --q-rows " + std::to_string(options_.q_rows);
     if (options_.check_rows != usual.check_rows)
       out += " --check-rows " + std::to_string(options_.check_rows);
-    if (path != AttentionForm::kTiled && options_.max_standard_flop > usual.max_standard_flop)
+    if (!IsTiled(path) && options_.max_standard_flop > usual.max_standard_flop)
       out += " --max-standard " + std::to_string(static_cast<size_t>(options_.max_standard_flop / 1e9));
     return out;
   }
@@ -116,6 +116,7 @@ class LayerRun {
       if (!data) continue;
       for (const AttentionForm path : paths) {
         if (decode && path == AttentionForm::kWeights) continue;  // a row of them: as standard
+        if (decode && path == AttentionForm::kInt16) continue;    // a row: as tiled
         if (const std::string why = WhyNot(problem, path); !why.empty()) {
           LeaveOut(preset,
                    layer + " " + std::string(Name(path)) + ", " + std::to_string(problem.kv_len) + " keys",
@@ -143,7 +144,7 @@ class LayerRun {
 
   // Why this path is not measured on this problem; empty: it is.
   std::string WhyNot(const AttentionProblem& problem, AttentionForm path) const {
-    if (path == AttentionForm::kTiled) return "";
+    if (IsTiled(path)) return "";
     if (AttentionFlop(problem) * static_cast<double>(problem.layers) > options_.max_standard_flop)
       return "would take minutes";
     const size_t available = hw::ProbeCpu().memory_available_bytes;

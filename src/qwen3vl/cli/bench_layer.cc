@@ -40,7 +40,7 @@ void TakeFormats(State& state) {
   }
   for (const std::string& name : state.paths) {
     const auto form = bench::AttentionFormFromName(name);
-    if (!form) throw CLI::ValidationError("--path", "'" + name + "', want tiled, standard or weights");
+    if (!form) throw CLI::ValidationError("--path", "'" + name + "', want tiled, int16, standard or weights");
     state.layer.paths.push_back(*form);
   }
 }
@@ -77,7 +77,8 @@ Command AddBenchLayer(CLI::App& bench) {
            "formats of keys and values, and of weights; default: the usual ones", "TYPE,TYPE");
   AddWords(
       *app, "--path", state->paths,
-      "tiled, standard, or weights (standard attention that hands out its weights); default: the first two",
+      "tiled, int16 (tiled, products of prompts in 16 bits), standard, or weights (standard attention that "
+      "hands out its weights); default: tiled,standard",
       "PATH,PATH");
   AddTile(*app, o.tile, o.use_tuning);
   AddCount(*app, "--q-rows", o.q_rows, "query rows a task; default: by hardware", 1, kMaxRows);

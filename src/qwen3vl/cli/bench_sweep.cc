@@ -26,11 +26,13 @@ struct State {
   bench::ModelOptionsBench model;
 };
 
-std::vector<bench::AttentionForm> Paths(AttentionChoice choice) {
+std::vector<bench::AttentionForm> Paths(const SessionOptions& session) {
   using enum bench::AttentionForm;
+  const AttentionChoice choice = session.attention;
+  const bench::AttentionForm tiled = session.cpu_products == CpuProducts::kInt16 ? kInt16 : kTiled;
   if (choice == AttentionChoice::kStandard) return {kStandard, kWeights};
-  if (choice == AttentionChoice::kTiled) return {kTiled};
-  if (choice == AttentionChoice::kAuto) return {kTiled, kStandard, kWeights};
+  if (choice == AttentionChoice::kTiled) return {tiled};
+  if (choice == AttentionChoice::kAuto) return {tiled, kStandard, kWeights};
   throw CLI::ValidationError("--attention", "'cuda', want auto, tiled or standard where no model is given");
 }
 
@@ -50,7 +52,7 @@ void RefuseIdle(const CLI::App& app, bool has_model) {
 
 ExitCode SweepLayers(State& state, Console& console) {
   bench::LayerOptions& layer = state.layer;
-  layer.paths = Paths(state.common.session.attention);
+  layer.paths = Paths(state.common.session);
   layer.tile = state.common.session.tile;
   layer.use_tuning = state.common.session.use_tuning;
   layer.cache_type = state.common.session.kv_type;

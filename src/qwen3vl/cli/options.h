@@ -53,12 +53,13 @@ struct CommonOptions {
 // -m, --mmproj, --verbose, --json. `model_required`: -m must be given.
 void AddModelOptions(CLI::App& app, CommonOptions& options, bool model_required = true);
 // --threads, --ctx, --kv-type, --chunk, --attention, --attention-layers, --gpu-layers, --gpu-vision,
-// --gpu-scores, --tile, --isa, --repack, --exact, --check-finite, --min-image-tokens, --max-image-tokens,
-// --force. Their defaults are those of `options`.
+// --cpu-products, --gpu-scores, --tile, --isa, --repack, --exact, --check-finite, --min-image-tokens,
+// --max-image-tokens, --force. Their defaults are those of `options`.
 void AddSessionOptions(CLI::App& app, CommonOptions& options);
 // --tile: 0 where it is chosen by the plan; `use_tuning`: by stored measurements too.
 void AddTile(CLI::App& app, size_t& tile, bool& use_tuning);
-// The part of them that says how attention runs: --kv-type, --attention, --gpu-scores, --tile.
+// The part of them that says how attention runs: --kv-type, --attention, --cpu-products, --gpu-scores,
+// --tile.
 void AddPathOptions(CLI::App& app, SessionOptions& options);
 // --repack on|off|auto.
 void AddRepack(CLI::App& app, RepackChoice& repack,

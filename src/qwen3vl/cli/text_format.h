@@ -20,6 +20,7 @@ std::string OneLine(std::string_view text);
 
 std::string_view Name(KvType type);             // "f16"
 std::string_view Name(AttentionChoice choice);  // "auto"
+std::string_view Name(CpuProducts products);    // "f32"
 std::string_view Name(GpuScores scores);        // "f32"
 std::string_view Name(GpuVision choice);        // "auto"
 std::string_view Name(RepackChoice choice);     // "auto"

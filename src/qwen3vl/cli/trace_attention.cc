@@ -76,6 +76,8 @@ ExitCode TraceAttention(const State& state, Console& console) {
   const attention::Shape& s = problem.inputs().shape;
   attention::Options how;
   how.request = ToRequest(options.attention);
+  how.cpu_products = options.cpu_products == CpuProducts::kInt16 ? attention::CpuProducts::kInt16
+                                                                 : attention::CpuProducts::kF32;
   how.gpu_scores =
       options.gpu_scores == GpuScores::kInt8 ? attention::GpuScores::kInt8 : attention::GpuScores::kF32;
   how.plan = MakePlan(s, options);
@@ -103,7 +105,8 @@ ExitCode TraceAttention(const State& state, Console& console) {
       {"why", why},
       {"asked", std::string(Name(options.attention))},
       {"cause", std::string(attention::Name(report.cause))},
-      {"scores", report.scores == attention::GpuScores::kInt8 ? "int8" : "f32"},
+      {"scores", std::string(attention::Name(report.scores))},
+      {"products", std::string(attention::Name(report.products))},
       {"tile", tile},
       {"tile_reason", report.tile_reason},
       {"isa", std::string(hw::Name(hw::SelectedIsa()))},

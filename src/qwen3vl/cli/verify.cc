@@ -15,7 +15,7 @@ namespace {
 
 constexpr const char* kFooter =
     R"(Both paths read the same queries, keys and values (the same cache, in whatever format it is kept), so they
-differ by the order of float32 sums alone. rel is the largest |difference| / |standard| in the Euclidean norm over the
+differ by the order of float32 sums alone, or by what --cpu-products and --gpu-scores round. rel is the largest |difference| / |standard| in the Euclidean norm over the
 calls of a layer, max the largest single difference. Exit code 1 when rel of any layer is over --tolerance, and
 when a layer ran on standard attention alone, which leaves nothing to compare.
 Without -p and --ids a built-in text is used, or fixed token ids where the model came without a tokenizer.
@@ -33,7 +33,8 @@ struct VerifyState {
   CommonOptions common;
   PromptOptions prompt;
   GenerateOptions generate{.max_tokens = 4, .sampling = {}, .stop = {}, .tools_json = {}, .on_text = {}};
-  double tolerance = 1e-4;
+  double tolerance = 0;
+  CLI::Option* own_tolerance = nullptr;  // --tolerance
 };
 
 std::string Scientific(double value) {
@@ -88,6 +89,8 @@ ExitCode Verify(VerifyState& state, Console& console) {
   session.verify = true;
   // Left to itself, attention may choose standard for short prompts.
   if (session.attention == AttentionChoice::kAuto) session.attention = AttentionChoice::kTiled;
+  if (!state.own_tolerance->count())
+    state.tolerance = session.cpu_products == CpuProducts::kInt16 ? 1e-3 : 1e-4;
   Engine engine = StartEngine(state.common, prompt.media(), console);
   const CancelOnInterrupt guard(engine.session);
   state.generate.sampling = SamplingOptions{};
@@ -116,7 +119,9 @@ Command AddVerify(CLI::App& root) {
   AddPromptOptions(*app, state->prompt);
   AddCount(*app, "-n,--max-tokens", state->generate.max_tokens,
            "tokens generated after the prompt; default 4", 0);
-  AddReal(*app, "--tolerance", state->tolerance, "largest relative norm that passes; default 1e-4", 0, 1);
+  state->own_tolerance =
+      AddReal(*app, "--tolerance", state->tolerance,
+              "largest relative norm that passes; default 1e-4, with --cpu-products int16 1e-3", 0, 1);
   AddSessionOptions(*app, state->common);
   app->footer(kFooter);
   return {app, [state](Console& console) { return Verify(*state, console); }};
