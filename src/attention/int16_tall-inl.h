@@ -25,8 +25,9 @@ namespace qwen3vl::attention::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-// The product of two such norms, and of what rounding adds to them, stays below 2^31.
-inline constexpr CodeLimits kTallLimits{kLargestCode, 46000.0f};
+using hw::HWY_NAMESPACE::CodeFactors;
+using hw::HWY_NAMESPACE::kNormLimits;
+using hw::HWY_NAMESPACE::StorePairs;
 
 // Where the scales of a panel of so many rows are.
 inline float* PanelScales(float* panel, size_t rows) { return panel + rows * kPanelWidth / 2; }
@@ -43,7 +44,7 @@ inline void CodePanel(float* panel, size_t n, KvRange seen) {
       squares = hn::MulAdd(x, x, squares);
       lost = hn::MulAdd(x, hn::Zero(FloatTag()), lost);  // NaN when x is not finite
     }
-    factors[j] = CodeFactors(FloatTag(), largest, squares, seen.size(), kTallLimits);
+    factors[j] = CodeFactors(FloatTag(), largest, squares, seen.size(), kNormLimits);
     const auto has_factor = hn::Gt(factors[j], hn::Zero(FloatTag()));
     worth[j] = hn::Add(hn::IfThenElseZero(has_factor, hn::Div(hn::Set(FloatTag(), 1), factors[j])), lost);
   }

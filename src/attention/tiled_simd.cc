@@ -201,7 +201,7 @@ class TaskRun {
     for (size_t i = 0; i < RowsOf(block); ++i) LoadQ(first + i, block, i);
     if (coded_) CodeRows({Q(block), height_, head_dim_}, kCodeLimits, QCodes(), QWorth());
     if (task_.int16)
-      CodeRows({Q(block), height_, head_dim_}, kTallLimits, BlockCodes(block), BlockWorth(block));
+      CodeRows({Q(block), height_, head_dim_}, kNormLimits, BlockCodes(block), BlockWorth(block));
   }
 
   void FinishBlock(size_t block) const {
@@ -579,7 +579,7 @@ class TaskRun {
     for (size_t r = 0; r < height_; ++r)
       ScoresToWeights(FloatTag(), ScoresOf(w, r), score_factor_, base[r], w.alpha[r], RowSum(row + r));
     if (task_.int16)
-      CodeRows({Piece(w.scores, 0, panels.begin), height_, panels.size() * kPanelRows}, kTallLimits,
+      CodeRows({Piece(w.scores, 0, panels.begin), height_, panels.size() * kPanelRows}, kNormLimits,
                WeightCodes(w), w.worth);
   }
 

@@ -27,15 +27,17 @@ struct Weight {
 };
 
 enum class Precision {
-  kFast,  // quantised weights times activations quantised to 8 bits in blocks, as the formats' own engines do
+  // Quantised weights times activations quantised to 8 bits in blocks, as the formats' own engines do; f32,
+  // f16 and bf16 weights in float32 arithmetic.
+  kFast,
+  kInt16,  // the same; and f32, f16 and bf16 weights times many activation rows in whole numbers of 16 bits
   kExact,  // float32 activations times dequantised weights
 };
 
 struct LinearOptions {
   const float* bias = nullptr;  // [rows], or null
   bool accumulate = false;      // y += instead of y = (residual sums)
-  Precision precision =
-      Precision::kFast;  // makes no difference to f32, f16 and bf16 weights: always float32 arithmetic
+  Precision precision = Precision::kFast;
 };
 
 // x [n, cols], y [n, rows]. Up to four rows of x stream the weights, and each gets the result it would get

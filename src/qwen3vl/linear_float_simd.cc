@@ -69,25 +69,6 @@ HWY_NOINLINE void FloatKernel(const float* HWY_RESTRICT panel, const float* HWY_
   FinishTile<kFloatCols>(acc, to);
 }
 
-// Columns [k, k + n) of a row as floats, n <= 256, k a multiple of 256; zeros up to a multiple of 4.
-template <Format kFormat>
-HWY_INLINE void ConvertRow(const std::byte* row, size_t k, size_t n, Codes& codes, float* values) {
-  constexpr size_t kBlock = hw::Info(kFormat).block_elements, kBytes = hw::Info(kFormat).block_bytes;
-  const auto* src = reinterpret_cast<const uint8_t*>(row) + k / kBlock * kBytes;
-  if constexpr (hw::IsQuantized(kFormat)) {
-    Unpack<kFormat>(src, n / 32, codes);
-    ValuesOf<CodesOf(kFormat)>(codes, n, values);
-  } else {
-    size_t i = 0;
-#if HWY_TARGET != HWY_SCALAR
-    const DF d;
-    for (; i + kLanes <= n; i += kLanes) hn::StoreU(LoadStored<kFormat>(src + i * kBytes), d, values + i);
-#endif
-    for (; i < n; ++i) values[i] = LoadOne<kFormat>(src + i * kBytes);
-    for (; i % 4; ++i) values[i] = 0;
-  }
-}
-
 template <Format kFormat>
 HWY_NOINLINE void PackFloatPanel(const ProductTask& task, size_t k, size_t n, float* panel) {
   const size_t rows = task.row_end - task.row_begin;

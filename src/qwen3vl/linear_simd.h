@@ -91,7 +91,7 @@ void DotRowsInt8(const ProductTask& task) noexcept;
 void DotRowsFloat(const ProductTask& task) noexcept;
 
 // How the many-row product packs its activations.
-enum class Packing { kFloat, kInt8, kInt16 };
+enum class Packing { kFloat, kInt8, kInt16, kCoded };  // kCoded: floats as codes of 16 bits
 
 struct TileInfo {
   Packing packing;
@@ -112,13 +112,16 @@ inline constexpr size_t kMaxDotRows = 12;  // of them all
 // For this instruction set.
 TileInfo TileInfoInt8(hw::Format format, size_t cols) noexcept;
 TileInfo TileInfoFloat(size_t cols) noexcept;
+TileInfo TileInfoInt16(size_t cols) noexcept;
 
 // Pack rows of x, info.cols at a time; missing rows of the last group become zeros. In 8 bits: up to
-// info.cols rows into one group. Floats: group g of n_groups of x, into its places among all of them.
+// info.cols rows into one group. The others: group g of n_groups of x, into its places among all of them.
 void PackGroupInt8(const TileInfo& info, hw::MatrixView<const float> x, std::byte* group) noexcept;
 void PackGroupFloat(hw::MatrixView<const float> x, size_t n_groups, size_t g, float* packed) noexcept;
+void PackGroupInt16(hw::MatrixView<const float> x, size_t n_groups, size_t g, std::byte* packed) noexcept;
 
 void TileRowsInt8(const TileInfo& info, const ProductTask& task) noexcept;
 void TileRowsFloat(const ProductTask& task) noexcept;
+void TileRowsInt16(const ProductTask& task) noexcept;  // of f32, f16 and bf16 weights
 
 }  // namespace qwen3vl

@@ -361,13 +361,19 @@ HWY_INLINE bool ForBlockFormat(Format format, const Fn& fn) {
   return false;
 }
 
+// The same for f32, f16 and bf16.
+template <class Fn>
+HWY_INLINE bool ForFloatFormat(Format format, const Fn& fn) {
+  if (format == Format::kF32) return fn.template operator()<Format::kF32>(), true;
+  if (format == Format::kF16) return fn.template operator()<Format::kF16>(), true;
+  if (format == Format::kBF16) return fn.template operator()<Format::kBF16>(), true;
+  return false;
+}
+
 // The same for all formats.
 template <class Fn>
 HWY_INLINE void ForFormat(Format format, const Fn& fn) {
-  if (format == Format::kF32) return fn.template operator()<Format::kF32>();
-  if (format == Format::kF16) return fn.template operator()<Format::kF16>();
-  if (format == Format::kBF16) return fn.template operator()<Format::kBF16>();
-  ForBlockFormat(format, fn);
+  if (!ForFloatFormat(format, fn)) ForBlockFormat(format, fn);
 }
 
 // values[i] = scale * q[i] - min for the first n, a multiple of the sub-block.
@@ -417,6 +423,26 @@ HWY_INLINE hn::Vec<D> LoadStored(const uint8_t* w) {
   }
 }
 #endif
+
+// Columns [k, k + n) of a row as floats, n <= 256, k a multiple of 256; zeros up to a multiple of 4.
+template <Format kFormat>
+HWY_INLINE void ConvertRow(const std::byte* row, size_t k, size_t n, Codes& codes, float* values) {
+  constexpr size_t kBlock = hw::Info(kFormat).block_elements, kBytes = hw::Info(kFormat).block_bytes;
+  const auto* src = reinterpret_cast<const uint8_t*>(row) + k / kBlock * kBytes;
+  if constexpr (hw::IsQuantized(kFormat)) {
+    Unpack<kFormat>(src, n / 32, codes);
+    ValuesOf<CodesOf(kFormat)>(codes, n, values);
+  } else {
+    size_t i = 0;
+#if HWY_TARGET != HWY_SCALAR
+    const hn::ScalableTag<float> d;
+    for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d))
+      hn::StoreU(LoadStored<kFormat>(src + i * kBytes), d, values + i);
+#endif
+    for (; i < n; ++i) values[i] = LoadOne<kFormat>(src + i * kBytes);
+    for (; i % 4; ++i) values[i] = 0;
+  }
+}
 
 }  // namespace qwen3vl::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -184,8 +184,9 @@ enum class GpuScores {
   kF32,
   kInt8
 };  // attention scores on a GPU: in fp32, or from q and k rounded to 8 bits
-// Attention of prompts and pictures on the CPU: products of floats, or of whole numbers of 16 bits, to which
-// q, keys, weights and values are rounded: about a quarter less time, errors as of keys and values in f16.
+// Attention of prompts and pictures on the CPU, and their products with f32, f16 and bf16 weights: of floats,
+// or of whole numbers of 16 bits, to which both sides are rounded: about a quarter less time, with errors as
+// of numbers in f16. Not with SessionOptions::exact.
 enum class CpuProducts { kF32, kInt16 };
 
 // A tensor as it passes by, in the terms of the trace contract ("text.layer.3.attn"). Valid during the call

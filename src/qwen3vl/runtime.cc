@@ -27,6 +27,14 @@ std::string Describe(const attention::Inputs& in) {
          std::to_string(s.head_dim) + ", kv heads " + std::to_string(s.n_kv_heads) + " " + format;
 }
 
+Precision PrecisionOf(const SessionOptions& options) {
+  if (options.exact && options.cpu_products == CpuProducts::kInt16)
+    throw Error(ErrorCode::kInvalidArgument,
+                "exact products and products in int16 (--exact, --cpu-products): want one of them");
+  if (options.exact) return Precision::kExact;
+  return options.cpu_products == CpuProducts::kInt16 ? Precision::kInt16 : Precision::kFast;
+}
+
 }  // namespace
 
 void Profiler::Add(const std::string& part, const std::string& block, const std::string& shape,
@@ -44,7 +52,7 @@ std::vector<ProfileRow> Profiler::Rows() const {
 }
 
 Runtime::Runtime(const SessionOptions& options)
-    : precision(options.exact ? Precision::kExact : Precision::kFast),
+    : precision(PrecisionOf(options)),
       request(ToRequest(options.attention)),
       cpu_products(options.cpu_products == CpuProducts::kInt16 ? attention::CpuProducts::kInt16
                                                                : attention::CpuProducts::kF32),

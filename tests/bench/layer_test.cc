@@ -114,6 +114,23 @@ TEST(Layer, ProductsMatchFloat64InEveryFormat) {
   }
 }
 
+TEST(Layer, ProductsInWholeNumbersAreRowsOfTheirOwn) {
+  LayerOptions options;
+  options.presets = {"qwen3vl-2b.text"};
+  options.kinds = {"linear.kv"};
+  options.tokens = {20};
+  options.formats = {hw::Format::kF16, hw::Format::kQ8_0};
+  options.paths = {AttentionForm::kInt16};
+  const std::vector<Row> rows = Rows(options);
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_EQ(rows[0].path, "fast");
+  EXPECT_EQ(rows[1].path, "int16");
+  EXPECT_EQ(rows[1].dtype, "f16");
+  EXPECT_LE(rows[0].accuracy->rel_norm, 2e-6);
+  EXPECT_LE(rows[1].accuracy->rel_norm, 3e-4);  // codes of 256 values: see tests/qwen3vl/linear_test.cc
+  EXPECT_GT(rows[1].accuracy->rel_norm, 2e-6);
+}
+
 TEST(Layer, AWrongResultShowsInTheErrorColumn) {
   const Preset& preset = *FindPresets("gpt2").front();
   AttentionProblem problem{.shape = preset.attention, .q_len = 20, .kv_len = 20};

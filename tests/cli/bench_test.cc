@@ -63,6 +63,21 @@ TEST(BenchCommand, SweepsALayerByLength) {
   EXPECT_EQ(rows[7]["layer"], "attention.decode");
 }
 
+TEST(BenchCommand, SweepsProductsInWholeNumbers) {
+  const std::vector<std::string> sweep = {"bench", "sweep",      "--cpu-products", "int16", "--samples",
+                                          "1",     "--no-peaks", "--format",       "jsonl"};
+  const std::vector<nlohmann::json> layers = OutJsonLines(RunCommand(
+      With(sweep, {"--preset", "gpt2", "--lengths", "40", "--contexts", "30", "--attention", "tiled"})));
+  ASSERT_EQ(layers.size(), 2u);
+  EXPECT_EQ(layers[0]["path"], "cpu_tiled, int16 products");
+  EXPECT_EQ(layers[1]["path"], "cpu_tiled");  // one row has no such products
+  const std::vector<nlohmann::json> model = OutJsonLines(
+      RunCommand(With(sweep, {"-m", TinyModel(), "--depths", "0", "--prompt", "40", "--generate", "2"})));
+  ASSERT_EQ(model.size(), 2u);
+  EXPECT_THAT(model[0]["path"].get<std::string>(), HasSubstr("int16 products"));
+  EXPECT_LE(model[0]["accuracy"]["rel_norm"], 1e-2);
+}
+
 TEST(BenchCommand, SweepsAModelByDepth) {
   const Outcome o = RunCommand({"bench", "sweep", "-m", TinyModel(), "--depths", "0,8", "--prompt", "4",
                                 "--generate", "2", "--samples", "1", "--no-peaks", "--json"});

@@ -306,6 +306,13 @@ TEST(Verify, RunsOnModelsWithoutTokenizer) {
   EXPECT_THAT(o.out, HasSubstr("text.layer.1"));
 }
 
+TEST(Run, RefusesExactProductsInWholeNumbers) {
+  const Outcome o =
+      RunCommand({"run", "-m", TinyModel(), "-p", "Hello", "--exact", "--cpu-products", "int16"});
+  EXPECT_EQ(o.exit_code, 2) << o;
+  EXPECT_THAT(o.err, HasSubstr("want one of them"));
+}
+
 TEST(Verify, LetsProductsInWholeNumbersRound) {
   Words words = {"verify", "-m", TinyModel(), "--cpu-products", "int16", "--json"};
   const Outcome o = RunCommand(words);

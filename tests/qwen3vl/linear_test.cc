@@ -84,7 +84,29 @@ struct Wanted {
   std::vector<double> y;
   std::vector<double> exact_error;  // float32 summing: size of the terms times a few roundings
   std::vector<double> fast_error;   // and activations rounded to 1/254 of the largest of their 32
+  std::vector<double> int16_error;  // and float weights and activations in codes of 16 bits
 };
+
+// Half a code of n values in 16 bits (hw/codes16-inl.h).
+double HalfCode(const float* values, size_t n) {
+  double largest = 0, squares = 0;
+  for (size_t i = 0; i < n; ++i) {
+    largest = std::max<double>(largest, std::abs(values[i]));
+    squares += double{values[i]} * values[i];
+  }
+  return 0.5 * std::max(largest / 32767, std::sqrt(squares) / 46000);
+}
+
+// By how much rounding both sides to codes, with a scale for every 256, may move their product.
+double Int16Error(const float* w, const float* x, size_t cols) {
+  double error = 0;
+  for (size_t k = 0; k < cols; k += 256) {
+    const size_t n = std::min<size_t>(256, cols - k);
+    const double of_w = HalfCode(w + k, n), of_x = HalfCode(x + k, n);
+    for (size_t i = k; i < k + n; ++i) error += std::abs(w[i]) * of_x + std::abs(x[i]) * of_w + of_w * of_x;
+  }
+  return error;
+}
 
 Wanted Multiply(const Matrix& m, const std::vector<float>& x, size_t n) {
   using RowMajor = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
@@ -92,7 +114,9 @@ Wanted Multiply(const Matrix& m, const std::vector<float>& x, size_t n) {
   const Eigen::MatrixXd product =
       Eigen::Map<const RowMajor>(x.data(), n, cols).cast<double>() *
       Eigen::Map<const RowMajor>(m.values.data(), rows, cols).cast<double>().transpose();
-  Wanted out{std::vector<double>(n * rows), std::vector<double>(n * rows), std::vector<double>(n * rows)};
+  Wanted out;
+  for (std::vector<double>* one : {&out.y, &out.exact_error, &out.fast_error, &out.int16_error})
+    one->resize(n * rows);
   for (size_t i = 0; i < n; ++i)
     for (size_t r = 0; r < rows; ++r) {
       double size = 0, rounding = 0;
@@ -116,6 +140,8 @@ Wanted Multiply(const Matrix& m, const std::vector<float>& x, size_t n) {
       // Sums of up to 1024 terms in 4 .. 64 partial sums.
       out.exact_error[i * rows + r] = 16 * size * 0x1p-24 + 1e-30;
       out.fast_error[i * rows + r] = out.exact_error[i * rows + r] + rounding * 1.0001;
+      out.int16_error[i * rows + r] =
+          out.exact_error[i * rows + r] + 1.0001 * Int16Error(&m.values[r * cols], &x[i * cols], cols);
     }
   return out;
 }
@@ -169,8 +195,11 @@ TEST_P(LinearTest, EveryFormatAndShapeWithinItsErrorBound) {
           const bool fast_is_float = !hw::IsQuantized(m.w.format);
           ASSERT_TRUE(
               Within(RunLinear(m, x, n, {.precision = Precision::kExact}, 1), want.y, want.exact_error));
-          ASSERT_TRUE(
-              Within(RunLinear(m, x, n, {}, 1), want.y, fast_is_float ? want.exact_error : want.fast_error));
+          const std::vector<double>& fast_error = fast_is_float ? want.exact_error : want.fast_error;
+          ASSERT_TRUE(Within(RunLinear(m, x, n, {}, 1), want.y, fast_error));
+          // Few rows, and quantised weights, are multiplied as ever.
+          ASSERT_TRUE(Within(RunLinear(m, x, n, {.precision = Precision::kInt16}, 1), want.y,
+                             fast_is_float && n > 12 ? want.int16_error : fast_error));
         }
       }
 }
@@ -241,7 +270,7 @@ TEST_P(LinearTest, ManyRowsGiveWhatEachGivesAlone) {
 
 TEST_P(LinearTest, ThreadCountsLeaveNoTrace) {
   for (Format format : {Format::kF16, Format::kQ8_0, Format::kQ4_K, Format::kQ6_K})
-    for (Precision precision : {Precision::kFast, Precision::kExact})
+    for (Precision precision : {Precision::kFast, Precision::kInt16, Precision::kExact})
       for (size_t n : {1u, 3u, 50u}) {
         const Matrix m = RandomMatrix(format, 131, 512, 5);
         const std::vector<float> x = test::SeededNormal(6, n * 512);
@@ -266,13 +295,17 @@ TEST_P(LinearTest, TasksOfSeveralPanels) {
     EXPECT_TRUE(
         Within(RunLinear(m, x, kTokens, {.precision = Precision::kExact}, 1), want.y, want.exact_error));
     EXPECT_EQ(RunLinear(m, x, kTokens, {}, 3), fast);
+    if (hw::IsQuantized(format)) continue;
+    const std::vector<float> int16 = RunLinear(m, x, kTokens, {.precision = Precision::kInt16}, 1);
+    EXPECT_TRUE(Within(int16, want.y, want.int16_error));
+    EXPECT_FALSE(Within(int16, want.y, want.exact_error));
   }
 }
 
 // Once, however many chunks of columns the product is summed up in.
 TEST_P(LinearTest, AddsBiasAndAccumulates) {
   for (Format format : {Format::kF32, Format::kBF16, Format::kQ8_0, Format::kQ4_K})
-    for (Precision precision : {Precision::kFast, Precision::kExact})
+    for (Precision precision : {Precision::kFast, Precision::kInt16, Precision::kExact})
       for (size_t cols : {256u, 1280u})
         for (size_t n : {1u, 9u, 20u}) {
           const Matrix m = RandomMatrix(format, 37, cols, 8);
@@ -292,14 +325,15 @@ TEST_P(LinearTest, AddsBiasAndAccumulates) {
 
 TEST_P(LinearTest, WritesOnlyItsRowsOfStridedOutput) {
   for (Format format : {Format::kF16, Format::kQ4_0})
-    for (size_t n : {1u, 7u}) {
+    for (size_t n : {1u, 7u, 14u}) {
+      const LinearOptions options{.precision = n == 14 ? Precision::kInt16 : Precision::kFast};
       const Matrix m = RandomMatrix(format, 21, 64, 11);
       constexpr size_t kStrideX = 70, kStrideY = 30;
       const std::vector<float> x = test::SeededNormal(12, n * kStrideX);
       std::vector<float> y(n * kStrideY, 7.0f), packed(n * 64);
       for (size_t i = 0; i < n; ++i) std::copy_n(&x[i * kStrideX], 64, &packed[i * 64]);
-      Linear(m.w, {x.data(), n, 64, kStrideX}, {y.data(), n, 21, kStrideY}, {}, {2});
-      const std::vector<float> want = RunLinear(m, packed, n, {}, 1);
+      Linear(m.w, {x.data(), n, 64, kStrideX}, {y.data(), n, 21, kStrideY}, options, {2});
+      const std::vector<float> want = RunLinear(m, packed, n, options, 1);
       for (size_t i = 0; i < n; ++i)
         for (size_t r = 0; r < kStrideY; ++r)
           EXPECT_EQ(y[i * kStrideY + r], r < 21 ? want[i * 21 + r] : 7.0f);
@@ -307,7 +341,8 @@ TEST_P(LinearTest, WritesOnlyItsRowsOfStridedOutput) {
 }
 
 TEST_P(LinearTest, GroupsEqualSingleProducts) {
-  const std::vector<Format> formats{Format::kQ4_K, Format::kQ6_K, Format::kQ8_0, Format::kF16, Format::kQ4_K};
+  const std::vector<Format> formats{Format::kQ4_K, Format::kQ6_K, Format::kQ8_0,
+                                    Format::kF16,  Format::kQ4_K, Format::kF16};
   for (size_t n : {1u, 40u}) {
     const std::vector<float> x = test::SeededNormal(13, n * 256);
     std::vector<Matrix> matrices;
@@ -320,10 +355,34 @@ TEST_P(LinearTest, GroupsEqualSingleProducts) {
     for (size_t i = 0; i < formats.size(); ++i)
       parts.push_back({&matrices[i].w,
                        {y[i].data(), n, matrices[i].w.rows},
-                       {.precision = i == 4 ? Precision::kExact : Precision::kFast}});
+                       {.precision = i == 4   ? Precision::kExact
+                                     : i == 5 ? Precision::kInt16
+                                              : Precision::kFast}});
     LinearGroup(parts, {x.data(), n, 256}, {2});
     for (size_t i = 0; i < formats.size(); ++i)
       EXPECT_EQ(y[i], RunLinear(matrices[i], x, n, parts[i].options, 1)) << i;
+  }
+}
+
+// Equal values, whose sums are as large as their norms allow, also where their squares leave the range of
+// floats; and what is not a number reaches the outputs of its row alone.
+TEST_P(LinearTest, Int16SumsDoNotOverflowAndNothingIsHidden) {
+  constexpr size_t kRows = 33, kCols = 700, kTokens = 13;
+  const LinearOptions int16{.precision = Precision::kInt16};
+  for (const float value : {1e-22f, 1.0f, 3e21f}) {
+    std::vector<float> w(kRows * kCols, value), x(kTokens * kCols, -1 / value);
+    Matrix m;
+    m.bytes.resize(w.size() * sizeof(float));
+    std::memcpy(m.bytes.data(), w.data(), m.bytes.size());
+    m.w = {m.bytes.data(), Format::kF32, kRows, kCols};
+    // Half a code of 16 equal values' root mean square, on both sides.
+    for (const float y : RunLinear(m, x, kTokens, int16, 1)) ASSERT_NEAR(y, -700.0, 700 * 2 * 8.0 / 46000);
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      x[5 * kCols + 300] = bad;
+      const std::vector<float> y = RunLinear(m, x, kTokens, int16, 1);
+      for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(std::isnan(y[i]), i / kRows == 5) << i;
+    }
   }
 }
 

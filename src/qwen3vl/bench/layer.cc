@@ -116,7 +116,8 @@ class LayerRun {
       if (!data) continue;
       for (const AttentionForm path : paths) {
         if (decode && path == AttentionForm::kWeights) continue;  // a row of them: as standard
-        if (decode && path == AttentionForm::kInt16) continue;    // a row: as tiled
+        // A row is multiplied as tiled ever does it.
+        if (decode && path == AttentionForm::kInt16 && Contains(paths, AttentionForm::kTiled)) continue;
         if (const std::string why = WhyNot(problem, path); !why.empty()) {
           LeaveOut(preset,
                    layer + " " + std::string(Name(path)) + ", " + std::to_string(problem.kv_len) + " keys",
@@ -214,6 +215,10 @@ class LayerRun {
       if (!both || options_.repack != RepackChoice::kOn)
         variants.push_back(
             MakeLinearVariant(problem, NewRow(preset, layer, rest + (both ? " --repack off" : ""))));
+      if (!options_.exact && !hw::IsQuantized(format) && Contains(options_.paths, AttentionForm::kInt16)) {
+        problem.precision = Precision::kInt16;
+        variants.push_back(MakeLinearVariant(problem, NewRow(preset, layer, rest + " --path int16")));
+      }
       if (!both || options_.repack == RepackChoice::kOff) continue;
       problem.interleaved = true;
       variants.push_back(MakeLinearVariant(problem, NewRow(preset, layer, rest + " --repack on")));
@@ -232,6 +237,10 @@ class LayerRun {
         variants.push_back(MakeNormVariant(preset, n, threads_, NewRow(preset, "norm", rest)));
       Take(variants);
     }
+  }
+
+  static bool Contains(const std::vector<AttentionForm>& paths, AttentionForm path) {
+    return std::ranges::find(paths, path) != paths.end();
   }
 
   static std::vector<size_t> OrElse(const std::vector<size_t>& asked, const std::vector<size_t>& usual) {

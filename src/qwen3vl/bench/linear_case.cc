@@ -152,7 +152,10 @@ Variant MakeLinearVariant(const LinearProblem& p, Row row) {
   if (p.copies > 1) row.shape.emplace_back("copies", p.copies);
   row.length = p.n_tokens;
   row.dtype = hw::Name(p.format);
-  row.path = p.precision == Precision::kExact ? "exact" : p.interleaved ? "interleaved" : "fast";
+  row.path = p.precision == Precision::kExact   ? "exact"
+             : p.precision == Precision::kInt16 ? "int16"
+             : p.interleaved                    ? "interleaved"
+                                                : "fast";
   row.threads = p.threads;
   row.isa = hw::Name(hw::SelectedIsa());
   row.flop = 2 * n * outputs * inputs;

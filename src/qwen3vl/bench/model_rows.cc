@@ -46,6 +46,7 @@ Accuracy CheckLogits(const Model& model, const SessionOptions& options,
   };
   SessionOptions exact = options;
   exact.exact = true;
+  exact.cpu_products = CpuProducts::kF32;
   exact.kv_type = KvType::kF32;
   exact.attention = AttentionChoice::kStandard;
   exact.attention_layers.clear();

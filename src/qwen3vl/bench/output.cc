@@ -229,8 +229,8 @@ std::string Notes(const std::vector<Row>& rows) {
   out += HandoverNote(rows);
   if (std::ranges::any_of(rows, ExceedsPeak))
     out +=
-        "a share over 100 %: 8-bit products do more at a time than float32 multiply-adds; in a row without "
-        "quantised weights, something else took the processor: repeat on a quiet machine\n";
+        "a share over 100 %: products of 8 or 16 bits do more at a time than float32 multiply-adds; in a row "
+        "without them, something else took the processor: repeat on a quiet machine\n";
   return out + "state: " + StateText(rows.front().before) + "; at the end: " + StateText(rows.back().after) +
          "\n";
 }

@@ -75,11 +75,12 @@ Command AddBenchLayer(CLI::App& bench) {
             1, kMaxLength);
   AddWords(*app, "--dtype", state->formats,
            "formats of keys and values, and of weights; default: the usual ones", "TYPE,TYPE");
-  AddWords(
-      *app, "--path", state->paths,
-      "tiled, int16 (tiled, products of prompts in 16 bits), standard, or weights (standard attention that "
-      "hands out its weights); default: tiled,standard",
-      "PATH,PATH");
+  AddWords(*app, "--path", state->paths,
+           "tiled, int16 (tiled, many rows multiplied in 16 bits; with it products of f32, f16 and bf16 "
+           "weights are "
+           "measured so too), standard, or weights (standard attention that hands out its weights); default: "
+           "tiled,standard",
+           "PATH,PATH");
   AddTile(*app, o.tile, o.use_tuning);
   AddCount(*app, "--q-rows", o.q_rows, "query rows a task; default: by hardware", 1, kMaxRows);
   AddCount(*app, "--check-rows", o.check_rows, "query rows compared with the reference; default 16", 1,

@@ -209,8 +209,8 @@ void AddPathOptions(CLI::App& app, SessionOptions& s) {
             "PATH", [&s](const std::string& text) { s.attention = ParseAttention("--attention", text); });
   AddParsed(
       app, "--cpu-products",
-      "attention of prompts and pictures on the CPU: f32, or int16 (a quarter less time; q, keys, weights "
-      "and values rounded as finely as f16 does); default f32",
+      "attention of prompts and pictures, and their products with f32, f16 and bf16 weights, on the CPU: "
+      "f32, or int16 (numbers rounded to 16 bits, which takes a quarter less time); default f32",
       "TYPE", [&s](const std::string& text) {
         if (text != Name(CpuProducts::kF32) && text != Name(CpuProducts::kInt16))
           Reject("--cpu-products", text, "f32 or int16");

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// Numbers as codes of 16 bits, so that one instruction multiplies twice as many of them as floats and adds
+// them in pairs. A row of numbers has a scale of its own, as fine as lets no sum of products leave 32 bits.
+
+// Per-target include guard.
+#if defined(QWEN3VL_HW_CODES16_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef QWEN3VL_HW_CODES16_INL_H_
+#undef QWEN3VL_HW_CODES16_INL_H_
+#else
+#define QWEN3VL_HW_CODES16_INL_H_
+#endif
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace qwen3vl::hw::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using FloatTag = hn::ScalableTag<float>;
+using FloatVec = hn::Vec<FloatTag>;
+using IntTag = hn::RebindToSigned<FloatTag>;
+using IntVec = hn::Vec<IntTag>;
+inline constexpr float kLargestCode = 32767.0f;
+
+// acc + a * b for both numbers of every pair, which are two in a lane, the first one in its low half.
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_SSE4
+HWY_INLINE IntVec AddProducts(IntVec acc, IntVec a, IntVec b) {
+  const hn::Repartition<int16_t, FloatTag> words;
+  IntVec unused = hn::Zero(IntTag());
+  acc = hn::ReorderWidenMulAccumulate(IntTag(), hn::BitCast(words, a), hn::BitCast(words, b), acc, unused);
+#if HWY_COMPILER_GCC || HWY_COMPILER_CLANG
+  // Or the compiler turns the running sum into a tree of sums, which spills all of its leaves.
+  asm("" : "+v"(acc.raw));
+#endif
+  return acc;
+}
+#else
+HWY_INLINE IntVec AddProducts(IntVec acc, IntVec a, IntVec b) {
+  const auto first = [](IntVec v) HWY_ATTR { return hn::ShiftRight<16>(hn::ShiftLeft<16>(v)); };
+  const IntVec seconds = hn::Mul(hn::ShiftRight<16>(a), hn::ShiftRight<16>(b));
+  return hn::Add(acc, hn::Add(hn::Mul(first(a), first(b)), seconds));
+}
+#endif
+
+HWY_INLINE IntVec SetPair(const int16_t* p) {
+  int32_t both;
+  std::memcpy(&both, p, sizeof both);
+  return hn::Set(IntTag(), both);
+}
+
+#if HWY_TARGET == HWY_SCALAR
+HWY_INLINE IntVec LoadPairs(const int16_t* p) { return SetPair(p); }
+HWY_INLINE void StorePairs(IntVec pairs, int16_t* p) { std::memcpy(p, &pairs.raw, sizeof pairs.raw); }
+#else
+inline constexpr hn::Repartition<int16_t, FloatTag> kWords;
+HWY_INLINE IntVec LoadPairs(const int16_t* p) { return hn::BitCast(IntTag(), hn::LoadU(kWords, p)); }
+HWY_INLINE void StorePairs(IntVec pairs, int16_t* p) { hn::StoreU(hn::BitCast(kWords, pairs), kWords, p); }
+#endif
+
+// kLanes values of magnitude up to kLargestCode, rounded.
+HWY_INLINE void StoreCodes(FloatVec values, int16_t* codes) {
+  const hn::Rebind<int16_t, FloatTag> words;
+  // Adding this leaves the whole number in the low mantissa bits.
+  const FloatVec shifter = hn::Set(FloatTag(), 0x1.8p23f);
+  const IntVec bits = hn::BitCast(IntTag(), hn::Add(values, shifter));
+  hn::StoreU(hn::DemoteTo(words, hn::Sub(bits, hn::BitCast(IntTag(), shifter))), words, codes);
+}
+
+// How large the codes of a row, and the norm of all of them, may become.
+struct CodeLimits {
+  float largest, norm;
+};
+// The product of two such norms, and of what rounding adds to them, stays below 2^31.
+inline constexpr CodeLimits kNormLimits{kLargestCode, 46000.0f};
+
+// Values times this are codes within the limits; sums of n products of two such rows stay below the product
+// of their norms (Cauchy-Schwarz). Where squares have left the range of floats, n times the largest one
+// stands for their sum.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V CodeFactors(D d, V largest, V squares, size_t n, CodeLimits limits) {
+  const V bound = hn::Mul(largest, hn::Set(d, std::sqrt(static_cast<float>(n))));
+  const auto in_range = hn::And(hn::Gt(squares, hn::Set(d, 1e-30f)), hn::Lt(squares, hn::Set(d, 1e38f)));
+  const V norm = hn::IfThenElse(in_range, hn::Sqrt(squares), bound);
+  const V factor =
+      hn::Min(hn::Div(hn::Set(d, limits.largest), largest), hn::Div(hn::Set(d, limits.norm), norm));
+  return hn::IfThenElseZero(hn::Ge(largest, hn::Set(d, 1e-30f)), factor);
+}
+
+inline constexpr size_t kPiece = 16;
+// [ceil(n / 16)][rows][16]
+struct RowBlock {
+  const float* values;
+  size_t rows, n;
+};
+
+// Codes of a block of up to kMaxCodedBlock rows, in the same order; what follows a row's last value must
+// be 0. They may take the front half of the values' own memory, and what they are worth the back.
+inline constexpr size_t kMaxCodedBlock = 16;
+inline void CodeRows(RowBlock block, CodeLimits limits, int16_t* codes, float* codes_worth) {
+  const size_t stride = block.rows * kPiece, n_pieces = (block.n + kPiece - 1) / kPiece;
+  FloatVec factors[kMaxCodedBlock];
+  float worth[kMaxCodedBlock];
+  for (size_t r = 0; r < block.rows; ++r) {
+    FloatVec largest = hn::Zero(FloatTag()), squares = largest, lost = largest;
+    const float* row = block.values + r * kPiece;
+    for (size_t piece = 0; piece < n_pieces; ++piece, row += stride)
+      for (size_t lane = 0; lane < kPiece; lane += HWY_LANES(float)) {
+        const FloatVec x = hn::LoadU(FloatTag(), row + lane);
+        largest = hn::Max(largest, hn::Abs(x));
+        squares = hn::MulAdd(x, x, squares);
+        lost = hn::MulAdd(x, hn::Zero(FloatTag()), lost);  // NaN when x is not finite
+      }
+    factors[r] = CodeFactors(FloatTag(), hn::MaxOfLanes(FloatTag(), largest),
+                             hn::SumOfLanes(FloatTag(), squares), block.n, limits);
+    const float factor = hn::GetLane(factors[r]);
+    worth[r] = (factor > 0 ? 1 / factor : 0) + hn::GetLane(hn::SumOfLanes(FloatTag(), lost));
+  }
+  const float* values = block.values;
+  for (size_t piece = 0; piece < n_pieces; ++piece)
+    for (size_t r = 0; r < block.rows; ++r, values += kPiece, codes += kPiece)
+      for (size_t lane = 0; lane < kPiece; lane += HWY_LANES(float))
+        StoreCodes(hn::Mul(hn::LoadU(FloatTag(), values + lane), factors[r]), codes + lane);
+  std::memcpy(codes_worth, worth, block.rows * sizeof(float));
+}
+
+}  // namespace qwen3vl::hw::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
