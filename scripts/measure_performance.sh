@@ -31,12 +31,12 @@ isas=avx2
 if "$qwen3vl" probe --json | grep -q '"avx512"'; then isas=avx2,avx512; fi
 text=qwen3vl-4b.text
 vision=qwen3vl-2b.vision,qwen3vl-8b.vision
-rows prefill layer --preset $text --kind attention.prefill --lengths 512,2048,4096 --path tiled --threads 1 --isa $isas
-rows vision layer --preset $vision --kind attention.prefill --lengths 1024,4096 --path tiled --threads 1 --isa $isas
+rows prefill layer --preset $text --kind attention.prefill --lengths 512,2048,4096 --path tiled,int16 --threads 1 --isa $isas
+rows vision layer --preset $vision --kind attention.prefill --lengths 1024,4096 --path tiled,int16 --threads 1 --isa $isas
 rows presets layer --preset gpt2,esm2-650m,unet3d,manipulation --kind attention.prefill --threads "$threads" --isa avx2
 rows decode layer --preset $text --kind attention.decode --contexts 512,4096,8192,32768 --path tiled --threads "$threads" \
   --isa avx2
-rows linear layer --preset $text --kind linear --tokens 1,512 --threads "$threads" --isa avx2
+rows linear layer --preset $text --kind linear --tokens 1,512 --path tiled,int16 --threads "$threads" --isa avx2
 rows sweep sweep --preset $text --threads "$threads" --isa avx2 --report "$out/sweep.html"
 [ ${#models[@]} -gt 0 ] || exit 0
 for kind in model image; do

@@ -36,10 +36,10 @@ enum class FallbackCause { kNone, kUnsupported, kDevice, kMemory, kNumbers };
 // way.
 enum class GpuScores { kF32, kInt8 };
 
-// How the CPU multiplies many rows on the tiled path: floats, or whole numbers of 16 bits, which AVX2
-// multiplies about one and a half times as fast. q, keys, weights and values are rounded to a 4095th of the
-// largest of a row, a key, a row and a dimension of the tile; softmax is fp32 either way. Few rows (a token)
-// and an odd head_dim stay with floats.
+// How the CPU multiplies many rows on the tiled path: floats, or whole numbers of 16 bits, of which one
+// instruction multiplies twice as many. q, keys, weights and values are rounded, each row, key, and dimension
+// of a tile by a scale of its own (hw/codes16-inl.h), about as finely as f16 does; softmax is fp32 either
+// way. Few rows (a token) and an odd head_dim stay with floats.
 enum class CpuProducts { kF32, kInt16 };
 
 std::string_view Name(Path path);             // "standard", "cpu_tiled", "cuda_tiled"

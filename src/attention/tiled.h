@@ -19,7 +19,7 @@ inline constexpr size_t kRowBlock = 12;
 // cache.
 inline constexpr size_t kRowGroup = 24;
 inline constexpr size_t kMaxCodedRows = 6;   // of one kv head, see IsCoded
-inline constexpr size_t kMinInt16Rows = 24;  // of one kv head: fewer are not worth coding keys and values for
+inline constexpr size_t kMinInt16Rows = 24;  // of one kv head, see UsesInt16: two blocks of many rows
 inline constexpr size_t kMaxLanes = 16;      // floats in the widest vector
 
 // Where one key/value head of one sequence lies: rows of a plain tensor, or panels and strips of a cache.

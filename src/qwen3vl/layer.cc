@@ -69,6 +69,7 @@ SessionOptions ToSessionOptions(const LayerShape& shape, const LayerOptions& o) 
   const HeadShape heads{shape.head_dim, shape.n_heads / shape.n_kv_heads};
   return {.threads = o.threads ? o.threads : TunedThreads(hw::ProbeCpu(), {&heads, 1}),
           .attention = o.attention,
+          .cpu_products = o.cpu_products,
           .tile = o.tile,
           .check_finite = o.check_finite,
           .log = o.log};

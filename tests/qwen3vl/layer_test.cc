@@ -80,6 +80,21 @@ TEST(TransformerLayer, MatchesTheRecordedDecoderLayer) {
   }
 }
 
+// Codes of 16 bits are about as fine as keys and values in f16, for which the design allows 1e-3.
+TEST(TransformerLayer, ProductsInWholeNumbersComeNear) {
+  Recorded r;
+  const auto run = [&](CpuProducts products) {
+    const auto layer =
+        MakeTransformerLayer(r.shape, r.Transformer(), {.threads = 2, .cpu_products = products});
+    std::vector<float> out(r.hidden.size());
+    layer->Forward({.hidden = r.hidden, .positions = r.positions}, out);
+    return out;
+  };
+  const std::vector<float> out = run(CpuProducts::kInt16);
+  EXPECT_TRUE(test::AllNear(out, r.run["text.layer.0"].Floats(), r.shape.dim, 1e-3));
+  EXPECT_NE(out, run(CpuProducts::kF32));
+}
+
 TEST(AttentionLayer, MatchesTheRecordingAndGoesOnFromItsCache) {
   Recorded r;
   const std::vector<float> normed = r.Normed(), wanted = r.run["text.layer.0.attn"].Floats();

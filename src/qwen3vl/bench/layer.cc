@@ -9,6 +9,7 @@
 #include "qwen3vl/error.h"
 #include "qwen3vl/interleave.h"
 #include "qwen3vl/kv_type.h"
+#include "qwen3vl/linear_simd.h"
 #include "qwen3vl/tuning.h"
 
 namespace qwen3vl::bench {
@@ -215,7 +216,8 @@ class LayerRun {
       if (!both || options_.repack != RepackChoice::kOn)
         variants.push_back(
             MakeLinearVariant(problem, NewRow(preset, layer, rest + (both ? " --repack off" : ""))));
-      if (!options_.exact && !hw::IsQuantized(format) && Contains(options_.paths, AttentionForm::kInt16)) {
+      if (!options_.exact && !hw::IsQuantized(format) && n_tokens > MaxDotRows(format, Packing::kCoded) &&
+          Contains(options_.paths, AttentionForm::kInt16)) {
         problem.precision = Precision::kInt16;
         variants.push_back(MakeLinearVariant(problem, NewRow(preset, layer, rest + " --path int16")));
       }
