@@ -254,7 +254,7 @@ class TaskRun {
   int16_t* BlockCodes(size_t block) const { return reinterpret_cast<int16_t*>(Q(block)); }
   float* BlockWorth(size_t block) const { return Q(block) + height_ * dim_ / 2; }
 
-  int16_t* WeightCodes(const Work& w) const {
+  int16_t* CodesInPlace(const Work& w) const {
     return reinterpret_cast<int16_t*>(Piece(w.scores, 0, PanelsOf(w).begin));
   }
 
@@ -486,7 +486,7 @@ class TaskRun {
     for (size_t strip = 0; strip < dim_ / kStripCols; ++strip)
       for (const Work& w : group) {
         const KvRange panels = PanelsOf(w);
-        MultiplyInt16({WeightCodes(w), w.worth}, {panels.begin * kPanelRows, panels.end * kPanelRows},
+        MultiplyInt16({CodesInPlace(w), w.worth}, {panels.begin * kPanelRows, panels.end * kPanelRows},
                       v.f32 + strip * v.stride, task_.tile, w.is_first ? nullptr : w.alpha,
                       Piece(Acc(w.block), 0, strip));
       }
@@ -580,7 +580,7 @@ class TaskRun {
       ScoresToWeights(FloatTag(), ScoresOf(w, r), score_factor_, base[r], w.alpha[r], RowSum(row + r));
     if (task_.int16)
       CodeRows({Piece(w.scores, 0, panels.begin), height_, panels.size() * kPanelRows}, kNormLimits,
-               WeightCodes(w), w.worth);
+               CodesInPlace(w), w.worth);
   }
 
   // Softcap, bias and the boolean mask on one row of scores; its panels are counted from kv row `first`.

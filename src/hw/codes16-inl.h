@@ -81,14 +81,14 @@ inline constexpr CodeLimits kNormLimits{kLargestCode, 46000.0f};
 
 // Values times this are codes within the limits; sums of n products of two such rows stay below the product
 // of their norms (Cauchy-Schwarz). Where squares have left the range of floats, n times the largest one
-// stands for their sum.
+// stands for their sum. Rows of which nothing reaches 1e-30 count as zeros.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V CodeFactors(D d, V largest, V squares, size_t n, CodeLimits limits) {
-  const V bound = hn::Mul(largest, hn::Set(d, std::sqrt(static_cast<float>(n))));
   const auto in_range = hn::And(hn::Gt(squares, hn::Set(d, 1e-30f)), hn::Lt(squares, hn::Set(d, 1e38f)));
-  const V norm = hn::IfThenElse(in_range, hn::Sqrt(squares), bound);
+  const V by_norm = hn::Div(hn::Set(d, limits.norm), hn::Sqrt(squares));
+  const V by_bound = hn::Div(hn::Set(d, limits.norm / std::sqrt(static_cast<float>(n))), largest);
   const V factor =
-      hn::Min(hn::Div(hn::Set(d, limits.largest), largest), hn::Div(hn::Set(d, limits.norm), norm));
+      hn::Min(hn::Div(hn::Set(d, limits.largest), largest), hn::IfThenElse(in_range, by_norm, by_bound));
   return hn::IfThenElseZero(hn::Ge(largest, hn::Set(d, 1e-30f)), factor);
 }
 

@@ -347,6 +347,26 @@ TEST(Int16Products, TheLargestSumsDoNotOverflow) {
     }
 }
 
+// Values near the end of the floats, of which a norm would leave their range. One key has all of the weight,
+// or their sum would too.
+TEST(Int16Products, HugeValuesKeepTheirSize) {
+  std::vector<float> q(24 * 64, 0.0f), k(2 * 64, 0.0f);
+  for (size_t row = 0; row < 24; ++row) q[row * 64] = 1;
+  k[64] = -1000;
+  const std::vector<float> v(2 * 64, 3e38f);
+  Inputs in;
+  in.shape = {1, 24, 2, 1, 1, 64};
+  in.q = {.data = q.data(), .row_stride = 64, .head_stride = 64};
+  in.k = {.data = k.data(), .row_stride = 64, .head_stride = 64};
+  in.v = {.data = v.data(), .row_stride = 64, .head_stride = 64};
+  OnEveryIsa([&] {
+    Workspace workspace;
+    const Result r = RunWay(in, {.products = CpuProducts::kInt16}, workspace);
+    EXPECT_EQ(r.report.products, CpuProducts::kInt16);
+    for (const float x : r.out) ASSERT_NEAR(x / 3e38f, 1.0f, kInt16Tolerance);
+  });
+}
+
 // One key that outweighs each of the others 20000 times, and not all of them together.
 TEST(Int16Products, ATailOfSmallWeightsCounts) {
   const AttentionCase c{.name = "", .shape = {1, 24, 4096, 1, 1, 64}, .amplitude = 0.1f, .scale = 1};
