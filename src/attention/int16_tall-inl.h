@@ -26,6 +26,7 @@ namespace qwen3vl::attention::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 using hw::HWY_NAMESPACE::CodeFactors;
+using hw::HWY_NAMESPACE::CodesWorth;
 using hw::HWY_NAMESPACE::kNormLimits;
 using hw::HWY_NAMESPACE::StorePairs;
 
@@ -37,16 +38,14 @@ inline float* PanelScales(float* panel, size_t rows) { return panel + rows * kPa
 inline void CodePanel(float* panel, size_t n, KvRange seen) {
   FloatVec factors[kPanelVecs], worth[kPanelVecs];
   for (size_t j = 0; j < kPanelVecs; ++j) {
-    FloatVec largest = hn::Zero(FloatTag()), squares = largest, lost = largest;
+    FloatVec largest = hn::Zero(FloatTag()), squares = largest;
     for (size_t i = seen.begin; i < seen.end; ++i) {
       const FloatVec x = LoadFloats(panel + i * kPanelWidth + j * kLanes);
       largest = hn::Max(largest, hn::Abs(x));
       squares = hn::MulAdd(x, x, squares);
-      lost = hn::MulAdd(x, hn::Zero(FloatTag()), lost);  // NaN when x is not finite
     }
     factors[j] = CodeFactors(FloatTag(), largest, squares, seen.size(), kNormLimits);
-    const auto has_factor = hn::Gt(factors[j], hn::Zero(FloatTag()));
-    worth[j] = hn::Add(hn::IfThenElseZero(has_factor, hn::Div(hn::Set(FloatTag(), 1), factors[j])), lost);
+    worth[j] = CodesWorth(FloatTag(), factors[j], largest, squares);
   }
   // Adding this leaves the whole number in the low mantissa bits.
   const FloatVec shifter = hn::Set(FloatTag(), 0x1.8p23f);

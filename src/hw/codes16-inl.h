@@ -92,7 +92,18 @@ HWY_INLINE V CodeFactors(D d, V largest, V squares, size_t n, CodeLimits limits)
   return hn::IfThenElseZero(hn::Ge(largest, hn::Set(d, 1e-30f)), factor);
 }
 
+// What a code is worth: the factor's inverse, or 0 where that is 0; NaN where a value was not finite, of
+// which an infinity has made the largest one infinite, and NaN the squares NaN.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V CodesWorth(D d, V factor, V largest, V squares) {
+  const V zero = hn::Zero(d);
+  const V lost = hn::Mul(largest, zero);  // NaN for an infinity
+  const V worth = hn::Add(hn::IfThenElseZero(hn::Gt(factor, zero), hn::Div(hn::Set(d, 1), factor)), lost);
+  return hn::IfThenElse(hn::IsNaN(squares), squares, worth);
+}
+
 inline constexpr size_t kPiece = 16;
+inline constexpr size_t kPieceVectors = kPiece / HWY_LANES(float);
 // [ceil(n / 16)][rows][16]
 struct RowBlock {
   const float* values;
@@ -107,19 +118,23 @@ inline void CodeRows(RowBlock block, CodeLimits limits, int16_t* codes, float* c
   FloatVec factors[kMaxCodedBlock];
   float worth[kMaxCodedBlock];
   for (size_t r = 0; r < block.rows; ++r) {
-    FloatVec largest = hn::Zero(FloatTag()), squares = largest, lost = largest;
+    FloatVec largest[kPieceVectors], squares[kPieceVectors];
+    for (size_t i = 0; i < kPieceVectors; ++i) largest[i] = squares[i] = hn::Zero(FloatTag());
     const float* row = block.values + r * kPiece;
     for (size_t piece = 0; piece < n_pieces; ++piece, row += stride)
-      for (size_t lane = 0; lane < kPiece; lane += HWY_LANES(float)) {
-        const FloatVec x = hn::LoadU(FloatTag(), row + lane);
-        largest = hn::Max(largest, hn::Abs(x));
-        squares = hn::MulAdd(x, x, squares);
-        lost = hn::MulAdd(x, hn::Zero(FloatTag()), lost);  // NaN when x is not finite
+      for (size_t i = 0; i < kPieceVectors; ++i) {
+        const FloatVec x = hn::LoadU(FloatTag(), row + i * HWY_LANES(float));
+        largest[i] = hn::Max(largest[i], hn::Abs(x));
+        squares[i] = hn::MulAdd(x, x, squares[i]);
       }
-    factors[r] = CodeFactors(FloatTag(), hn::MaxOfLanes(FloatTag(), largest),
-                             hn::SumOfLanes(FloatTag(), squares), block.n, limits);
-    const float factor = hn::GetLane(factors[r]);
-    worth[r] = (factor > 0 ? 1 / factor : 0) + hn::GetLane(hn::SumOfLanes(FloatTag(), lost));
+    for (size_t i = 1; i < kPieceVectors; ++i) {
+      largest[0] = hn::Max(largest[0], largest[i]);
+      squares[0] = hn::Add(squares[0], squares[i]);
+    }
+    const FloatVec most = hn::MaxOfLanes(FloatTag(), largest[0]);
+    const FloatVec norm = hn::SumOfLanes(FloatTag(), squares[0]);
+    factors[r] = CodeFactors(FloatTag(), most, norm, block.n, limits);
+    worth[r] = hn::GetLane(CodesWorth(FloatTag(), factors[r], most, norm));
   }
   const float* values = block.values;
   for (size_t piece = 0; piece < n_pieces; ++piece)

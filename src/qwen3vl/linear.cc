@@ -34,7 +34,7 @@ bool UsesInt8(const LinearPart& part) {
 }
 
 TileInfo TileOf(const LinearPart& part) {
-  if (UsesInt8(part)) return TileInfoInt8(part.w->format, part.w->cols);
+  if (UsesInt8(part)) return TileInfoQuantized(part.w->format, part.w->cols);
   return part.options.precision == Precision::kInt16 ? TileInfoInt16(part.w->cols)
                                                      : TileInfoFloat(part.w->cols);
 }
@@ -57,7 +57,7 @@ class PackedActivations {
 
   // For DotRowsInt8.
   const std::byte* Rows() {
-    hw::AlignedBuffer<std::byte>& rows = forms_[4];
+    hw::AlignedBuffer<std::byte>& rows = forms_[3];
     if (rows.size()) return rows.data();
     const size_t bytes = QuantizedRow::Bytes(x_.cols);
     rows.Reserve(hw::CheckedMul(x_.rows, bytes, "activations in 8 bits"));
@@ -74,7 +74,7 @@ class PackedActivations {
     hw::ParallelFor(threads_, n_groups, [&](size_t g, size_t) {
       if (tile.packing == Packing::kFloat)
         return PackGroupFloat(x_, n_groups, g, reinterpret_cast<float*>(groups.data()));
-      if (tile.packing == Packing::kCoded) return PackGroupInt16(x_, n_groups, g, groups.data());
+      if (tile.packing == Packing::kInt16) return PackGroupInt16(x_, n_groups, g, groups.data());
       const size_t begin = g * tile.cols;
       PackGroupInt8(tile, x_.Rows(begin, std::min(tile.cols, x_.rows - begin)),
                     groups.data() + g * tile.group_bytes);
@@ -85,7 +85,7 @@ class PackedActivations {
  private:
   hw::MatrixView<const float> x_;
   hw::Threads threads_;
-  std::array<hw::AlignedBuffer<std::byte>, 5> forms_;
+  std::array<hw::AlignedBuffer<std::byte>, 4> forms_;
 };
 
 PartPlan PlanStream(const LinearPart& part, PackedActivations& activations, hw::Threads threads) {
@@ -132,7 +132,7 @@ void RunTask(const PartPlan& plan, size_t index, hw::MatrixView<const float> x, 
                          .scratch = scratch};
   if (plan.tile.panel_rows == 0)
     plan.int8 ? DotRowsInt8(task) : DotRowsFloat(task);
-  else if (plan.tile.packing == Packing::kCoded)
+  else if (plan.tile.packing == Packing::kInt16)
     TileRowsInt16(task);
   else
     plan.int8 ? TileRowsInt8(plan.tile, task) : TileRowsFloat(task);

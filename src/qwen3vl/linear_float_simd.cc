@@ -75,6 +75,7 @@ HWY_NOINLINE void PackFloatPanel(const ProductTask& task, size_t k, size_t n, fl
   Codes codes;
   alignas(64) float values[4][kFloatChunk];
   for (size_t row = 0; row < kPanelRows; row += 4) {
+    PrefetchNextRows(task, row, k, n);
     if (rows < row + 4) std::memset(values, 0, sizeof values);
     for (size_t i = 0; i < 4 && row + i < rows; ++i)
       ConvertRow<kFormat>(task.w->row(task.row_begin + row + i), k, n, codes, values[i]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Float weights times many activation rows in whole numbers of 16 bits: a row of weights and a row of
-// activations have a scale for every 256 columns (hw/codes16-inl.h). The order of panels and groups is that
-// of linear_float_simd.cc.
+// Weights times many activation rows in whole numbers of 16 bits: a row of weights and a row of activations
+// have a scale for every 512 columns (hw/codes16-inl.h). The order of panels and groups is that of
+// linear_float_simd.cc.
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -41,7 +41,7 @@ using codes::FloatTag;
 using codes::FloatVec;
 using codes::IntVec;
 
-constexpr size_t kChunk = 256;  // columns that share scales; a panel of them stays in the first-level cache
+constexpr size_t kChunk = 512;  // columns that share scales; a panel of them stays in the first-level cache
 constexpr size_t kStep = 16;    // columns are filled up with zeros to a multiple of these
 
 constexpr size_t Padded(size_t n) { return (n + kStep - 1) / kStep * kStep; }
@@ -104,21 +104,81 @@ HWY_INLINE float CodeRow(const float* values, size_t n, int16_t* to) {
   return worth;
 }
 
+// Columns [k, k + n) of a row of f32, f16 or bf16. Beyond a multiple of 4 of them, `values` are zeros.
+template <Format kFormat>
+HWY_INLINE float CodeFloats(const std::byte* row, size_t k, size_t n, float* values, int16_t* to) {
+  Codes unused;
+  ConvertRow<kFormat>(row, k, n, unused, values);
+  return CodeRow(values, n, to);
+}
+
+#if QWEN3VL_PAIR_PRODUCTS
+// Of signed bytes q with a scale for every 32: the code of q is q times the scale's share of the row's, which
+// has 7 bits behind the point, so that its error stays below that of rounding the code.
+template <Format kFormat>
+HWY_INLINE float CodeBytes(const std::byte* row, size_t k, size_t n, int16_t* to) {
+  constexpr size_t kBlock = hw::Info(kFormat).block_elements, kBytes = hw::Info(kFormat).block_bytes;
+  const hn::CappedTag<int16_t, 32> d;
+  const hn::Rebind<int8_t, decltype(d)> d8;
+  const hn::Repartition<int32_t, decltype(d)> d32;
+  const hn::Repartition<float, decltype(d)> df;
+  Codes codes[kChunk / 256];
+  auto squares = hn::Zero(df);
+  float largest = 0;
+  for (size_t i = 0; i < n; i += 256) {
+    const size_t count = n - i < 256 ? n - i : 256;
+    Codes& part = codes[i / 256];
+    Unpack<kFormat>(reinterpret_cast<const uint8_t*>(row) + (k + i) / kBlock * kBytes, count / 32, part);
+    for (size_t s = 0; s < count / 32; ++s) {
+      auto sums = hn::Zero(d32), unused = hn::Zero(d32);
+      for (size_t j = 0; j < 32; j += hn::Lanes(d)) {
+        const auto q = hn::PromoteTo(d, hn::LoadU(d8, reinterpret_cast<const int8_t*>(part.q) + 32 * s + j));
+        sums = hn::ReorderWidenMulAccumulate(d32, q, q, sums, unused);
+      }
+      const auto scale = hn::Set(df, part.scale[s]);
+      squares = hn::MulAdd(hn::ConvertTo(df, sums), hn::Mul(scale, scale), squares);
+      largest = HWY_MAX(largest, std::abs(128 * part.scale[s]));
+    }
+  }
+  const FloatTag one;
+  const float norm = hn::GetLane(hn::SumOfLanes(df, squares));
+  const FloatVec all = hn::Set(one, norm), most = hn::Set(one, largest);
+  const FloatVec factor = codes::CodeFactors(one, most, all, n, codes::kNormLimits);
+  const float shares_per_scale = 128 * hn::GetLane(factor);
+  for (size_t i = 0; i < n; i += 32) {
+    const Codes& part = codes[i / 256];
+    const auto share =
+        hn::Set(d, static_cast<int16_t>(std::lrint(part.scale[i % 256 / 32] * shares_per_scale)));
+    for (size_t j = i % 256; j < i % 256 + 32; j += hn::Lanes(d)) {
+      const auto q = hn::PromoteTo(d, hn::LoadU(d8, reinterpret_cast<const int8_t*>(part.q) + j));
+      hn::StoreU(hn::MulFixedPoint15(hn::ShiftLeft<8>(q), share), d, to + i / 256 * 256 + j);
+    }
+  }
+  return hn::GetLane(codes::CodesWorth(one, factor, most, all));
+}
+#endif
+
 template <Format kFormat>
 HWY_NOINLINE void PackCodedPanel(const ProductTask& task, size_t k, size_t n, std::byte* panel) {
   const size_t rows = task.row_end - task.row_begin;
-  Codes unpacked;
-  alignas(64) float values[kChunk];
+  [[maybe_unused]] alignas(64) float values[kChunk] = {};
   alignas(64) int16_t words[4][kChunk];
   float* scales = ScalesOf(panel, n, kPanelRows);
-  std::memset(values, 0, sizeof values);
   for (size_t row = 0; row < kPanelRows; row += 4) {
+    PrefetchNextRows(task, row, k, n);
     if (rows < row + 4) std::memset(words, 0, sizeof words);
     for (size_t i = 0; i < 4; ++i) {
       scales[row + i] = 0;
       if (row + i >= rows) continue;
-      ConvertRow<kFormat>(task.w->row(task.row_begin + row + i), k, n, unpacked, values);
-      scales[row + i] = CodeRow(values, n, words[i]);
+      const std::byte* from = task.w->row(task.row_begin + row + i);
+#if QWEN3VL_PAIR_PRODUCTS
+      if constexpr (IsMultipliedInWords(kFormat)) {
+        scales[row + i] = CodeBytes<kFormat>(from, k, n, words[i]);
+        continue;
+      }
+#endif
+      if constexpr (!hw::IsQuantized(kFormat))
+        scales[row + i] = CodeFloats<kFormat>(from, k, n, values, words[i]);
     }
     for (size_t at = 0; at < Padded(n); at += 8)
       TransposeWords(words[0] + at, words[1] + at, words[2] + at, words[3] + at, [&](size_t j) HWY_ATTR {
@@ -171,12 +231,14 @@ void PackGroupInt16(hw::MatrixView<const float> x, size_t n_groups, size_t g, st
 }
 
 void TileRowsInt16(const ProductTask& task) {
-  ForFloatFormat(task.w->format, [&]<Format kFormat>() HWY_ATTR { TileRowsInt16Of<kFormat>(task); });
+  ForFormat(task.w->format, [&]<Format kFormat>() HWY_ATTR {
+    if constexpr (!hw::IsQuantized(kFormat) || IsMultipliedInWords(kFormat)) TileRowsInt16Of<kFormat>(task);
+  });
 }
 
 TileInfo TileInfoInt16(size_t cols) {
   const size_t whole = cols / kChunk * GroupBytes(kChunk), rest = cols % kChunk;
-  return {Packing::kCoded, kPanelRows, kCodedCols, whole + (rest ? GroupBytes(rest) : 0), kPanelBytes};
+  return {Packing::kInt16, kPanelRows, kCodedCols, whole + (rest ? GroupBytes(rest) : 0), kPanelBytes};
 }
 
 }  // namespace qwen3vl::HWY_NAMESPACE

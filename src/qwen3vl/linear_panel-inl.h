@@ -10,6 +10,9 @@
 #include "hw/prefetch.h"
 #include "qwen3vl/linear_simd.h"
 
+// Whether products of bytes come as pairs in int16, in which those of signed codes may not fit.
+#define QWEN3VL_PAIR_PRODUCTS (HWY_TARGET <= HWY_SSE4 && HWY_TARGET > HWY_AVX3_DL)
+
 #if defined(QWEN3VL_LINEAR_PANEL_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef QWEN3VL_LINEAR_PANEL_INL_H_
 #undef QWEN3VL_LINEAR_PANEL_INL_H_
@@ -24,6 +27,11 @@ namespace hn = hwy::HWY_NAMESPACE;
 constexpr size_t kLanes = hn::MaxLanes(hn::ScalableTag<int32_t>());
 constexpr size_t kPanelRows = kPanelVectors * kLanes;  // weight rows
 static_assert(kPanelRows % 4 == 0);
+
+// Whether rows of a block format meet many activation rows as codes of 16 bits.
+constexpr bool IsMultipliedInWords(hw::Format format) {
+  return QWEN3VL_PAIR_PRODUCTS && hw::IsQuantized(format) && CodesOf(format).range == CodeRange::kSigned8;
+}
 
 // out(j)[0 .. 3] = the j-th 32-bit words of four rows, j = 0 .. 3.
 template <class Out>
@@ -51,6 +59,16 @@ HWY_INLINE void TransposeWords(const void* row0, const void* row1, const void* r
   store(2, hn::InterleaveLower(d64, ab_high, ce_high));
   store(3, hn::InterleaveUpper(d64, ab_high, ce_high));
 #endif
+}
+
+// Asks for columns [k, k + n) of the four rows that are packed after the task's rows `row` .. row + 3. k is
+// at the begin of a block. Pieces of rows end too soon for the processor to foresee the next one.
+HWY_INLINE void PrefetchNextRows(const ProductTask& task, size_t row, size_t k, size_t n) {
+  const hw::FormatInfo& info = hw::Info(task.w->format);
+  const size_t begin = k / info.block_elements * info.block_bytes;
+  const size_t end = (k + n) / info.block_elements * info.block_bytes;
+  for (size_t r = task.row_begin + row + 4; r < task.row_begin + row + 8 && r < task.w->rows; ++r)
+    for (size_t at = begin; at < end; at += 64) hw::PrefetchFar(task.w->row(r) + at);
 }
 
 // Where a kernel leaves a tile of kPanelRows weight rows: at[c * stride + r] = start[r] + sum, or += that.

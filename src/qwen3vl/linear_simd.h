@@ -2,7 +2,8 @@
 // What linear.cc asks of the kernels, compiled per instruction set. Two ways to a product:
 //   few activation rows: every weight row is unpacked as it streams by and multiplied at once
 //   (linear_dot_simd.cc); many: panels of weight rows are unpacked once and multiplied in register blocks
-//   with all activation rows (linear_tile_simd.cc in 8-bit, linear_float_simd.cc in float32 arithmetic).
+//   with all activation rows (linear_tile_simd.cc in 8 bits, linear_int16_simd.cc in 16,
+//   linear_float_simd.cc in float32 arithmetic).
 // No threads and no allocation inside.
 #pragma once
 
@@ -91,7 +92,7 @@ void DotRowsInt8(const ProductTask& task) noexcept;
 void DotRowsFloat(const ProductTask& task) noexcept;
 
 // How the many-row product packs its activations.
-enum class Packing { kFloat, kInt8, kInt16, kCoded };  // kCoded: floats as codes of 16 bits
+enum class Packing { kFloat, kInt8, kInt16 };
 
 struct TileInfo {
   Packing packing;
@@ -110,7 +111,7 @@ constexpr size_t MaxDotRows(hw::Format format, Packing packing) {
 inline constexpr size_t kMaxDotRows = 12;  // of them all
 
 // For this instruction set.
-TileInfo TileInfoInt8(hw::Format format, size_t cols) noexcept;
+TileInfo TileInfoQuantized(hw::Format format, size_t cols) noexcept;  // in 8 bits, or 16 where that is faster
 TileInfo TileInfoFloat(size_t cols) noexcept;
 TileInfo TileInfoInt16(size_t cols) noexcept;
 
@@ -122,6 +123,7 @@ void PackGroupInt16(hw::MatrixView<const float> x, size_t n_groups, size_t g, st
 
 void TileRowsInt8(const TileInfo& info, const ProductTask& task) noexcept;
 void TileRowsFloat(const ProductTask& task) noexcept;
-void TileRowsInt16(const ProductTask& task) noexcept;  // of f32, f16 and bf16 weights
+// Of f32, f16 and bf16 weights, and of those that TileInfoQuantized() puts here.
+void TileRowsInt16(const ProductTask& task) noexcept;
 
 }  // namespace qwen3vl

@@ -3,8 +3,8 @@
 // of columns, with a row in every 32-bit lane, so that sums need no shuffles; then all activation rows go by.
 //
 // With byte products (u8 x s8, pairs summed to int16) a register block adds several products in int16 before
-// it widens, as many as the range of the codes allows. Signed 8-bit codes have no room for that: they are
-// widened to int16 beforehand. With VNNI, and in portable code, all codes are unsigned bytes summed to int32.
+// it widens, as many as the range of the codes allows. Signed 8-bit codes have no room for that: they go to
+// linear_int16_simd.cc. With VNNI, and in portable code, all codes are unsigned bytes summed to int32.
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -35,14 +35,6 @@ HWY_AFTER_NAMESPACE();
 HWY_BEFORE_NAMESPACE();
 namespace qwen3vl::HWY_NAMESPACE {
 
-// Products of bytes come as pairs in int16.
-#if HWY_TARGET <= HWY_SSE4 && HWY_TARGET > HWY_AVX3_DL
-#define QWEN3VL_PAIR_PRODUCTS 1
-#else
-#define QWEN3VL_PAIR_PRODUCTS 0
-#endif
-constexpr bool kPairProducts = QWEN3VL_PAIR_PRODUCTS;
-
 // Activation rows of a group; with two vectors of weight rows this fills the registers.
 #if HWY_TARGET <= HWY_AVX3
 constexpr size_t kCols = 6;
@@ -66,17 +58,14 @@ HWY_INLINE void KeepInRegister([[maybe_unused]] VI& v) {
 #if HWY_TARGET <= HWY_AVX3
 HWY_INLINE VI PairsOfBytes(VI u, VI s) { return VI{_mm512_maddubs_epi16(u.raw, s.raw)}; }
 HWY_INLINE VI AddPairs(VI a, VI b) { return VI{_mm512_add_epi16(a.raw, b.raw)}; }
-HWY_INLINE VI DotWords(VI a, VI b) { return VI{_mm512_madd_epi16(a.raw, b.raw)}; }
 HWY_INLINE VI WidenPairs(VI a) { return VI{_mm512_madd_epi16(a.raw, _mm512_set1_epi16(1))}; }
 #elif HWY_TARGET <= HWY_AVX2
 HWY_INLINE VI PairsOfBytes(VI u, VI s) { return VI{_mm256_maddubs_epi16(u.raw, s.raw)}; }
 HWY_INLINE VI AddPairs(VI a, VI b) { return VI{_mm256_add_epi16(a.raw, b.raw)}; }
-HWY_INLINE VI DotWords(VI a, VI b) { return VI{_mm256_madd_epi16(a.raw, b.raw)}; }
 HWY_INLINE VI WidenPairs(VI a) { return VI{_mm256_madd_epi16(a.raw, _mm256_set1_epi16(1))}; }
 #else
 HWY_INLINE VI PairsOfBytes(VI u, VI s) { return VI{_mm_maddubs_epi16(u.raw, s.raw)}; }
 HWY_INLINE VI AddPairs(VI a, VI b) { return VI{_mm_add_epi16(a.raw, b.raw)}; }
-HWY_INLINE VI DotWords(VI a, VI b) { return VI{_mm_madd_epi16(a.raw, b.raw)}; }
 HWY_INLINE VI WidenPairs(VI a) { return VI{_mm_madd_epi16(a.raw, _mm_set1_epi16(1))}; }
 #endif
 #else
@@ -102,16 +91,13 @@ HWY_INLINE VI AddDotBytes(VI acc, VI u, VI s) {
 // How a panel and the activation groups for it are laid out, 32 columns at a time.
 template <CodeInfo kInfo>
 struct Layout {
-  static constexpr bool kWords = kPairProducts && kInfo.range == CodeRange::kSigned8;
-  static constexpr bool kHasMin = !kWords;
   static constexpr size_t kSub = kInfo.sub_block, kSubs = 32 / kSub;
-  static constexpr size_t kBytesPerCode = kWords ? 2 : 1;
-  // Panel: codes [32 / per lane][rows][per lane], scale [subs][rows], min [subs][rows].
-  static constexpr size_t kPanelCodes = 32 * kBytesPerCode * kPanelRows;
-  static constexpr size_t kPanelBlock = kPanelCodes + kSubs * kPanelRows * sizeof(float) * (kHasMin ? 2 : 1);
-  // Group: codes [32 / per lane][cols][per lane], scale [cols], sum of 32 [cols], sums of 16 [2][cols].
-  static constexpr size_t kGroupCodes = 32 * kBytesPerCode * kCols;
-  static constexpr size_t kGroupBlock = kGroupCodes + kCols * sizeof(float) * (kHasMin ? 4 : 1);
+  // Panel: codes [8][rows][4], scale [subs][rows], min [subs][rows].
+  static constexpr size_t kPanelCodes = 32 * kPanelRows;
+  static constexpr size_t kPanelBlock = kPanelCodes + 2 * kSubs * kPanelRows * sizeof(float);
+  // Group: codes [8][cols][4], scale [cols], sum of 32 [cols], sums of 16 [2][cols].
+  static constexpr size_t kGroupCodes = 32 * kCols;
+  static constexpr size_t kGroupBlock = kGroupCodes + 4 * kCols * sizeof(float);
   // Blocks of a chunk: the panel stays in the first-level cache.
   static constexpr size_t kChunk = (24 * 1024 / kPanelBlock) / 8 * 8 ? (24 * 1024 / kPanelBlock) / 8 * 8 : 8;
 };
@@ -129,7 +115,7 @@ HWY_INLINE void SubBlockSums(const std::byte* panel, const std::byte* group,
   using L = Layout<kInfo>;
   const DI d;
   constexpr size_t kVectorBytes = 4 * kLanes;
-  constexpr size_t kSteps = L::kSub * L::kBytesPerCode / 4;
+  constexpr size_t kSteps = L::kSub / 4;
   const auto weights = [&](size_t step, size_t r) HWY_ATTR {
     const std::byte* p = panel + (step * kPanelVectors + r) * kVectorBytes;
     return hn::Load(d, reinterpret_cast<const int32_t*>(p));
@@ -137,39 +123,36 @@ HWY_INLINE void SubBlockSums(const std::byte* panel, const std::byte* group,
   const auto activation = [&](size_t step, size_t c)
                               HWY_ATTR { return LoadWord(group + (step * kCols + c) * 4); };
 #if QWEN3VL_PAIR_PRODUCTS
-  if constexpr (!L::kWords) {
-    constexpr size_t kRoom = PairSumsInWord(kInfo.range);
-    constexpr size_t kRun = kRoom < kSteps ? kRoom : kSteps;
+  constexpr size_t kRoom = PairSumsInWord(kInfo.range);
+  constexpr size_t kRun = kRoom < kSteps ? kRoom : kSteps;
 #pragma GCC unroll 4
-    for (size_t run = 0; run < kSteps; run += kRun) {
-      VI pairs[kPanelVectors][kCols];
+  for (size_t run = 0; run < kSteps; run += kRun) {
+    VI pairs[kPanelVectors][kCols];
 #pragma GCC unroll 8
-      for (size_t i = 0; i < kRun; ++i) {
-        VI w[kPanelVectors];
+    for (size_t i = 0; i < kRun; ++i) {
+      VI w[kPanelVectors];
 #pragma GCC unroll 4
-        for (size_t r = 0; r < kPanelVectors; ++r) w[r] = weights(run + i, r);
+      for (size_t r = 0; r < kPanelVectors; ++r) w[r] = weights(run + i, r);
 #pragma GCC unroll 8
-        for (size_t c = 0; c < kCols; ++c) {
-          const VI a = activation(run + i, c);
-#pragma GCC unroll 4
-          for (size_t r = 0; r < kPanelVectors; ++r) {
-            const VI p = PairsOfBytes(w[r], a);
-            pairs[r][c] = i == 0 ? p : AddPairs(pairs[r][c], p);
-            KeepInRegister(pairs[r][c]);
-          }
-        }
-      }
-#pragma GCC unroll 8
-      for (size_t c = 0; c < kCols; ++c)
+      for (size_t c = 0; c < kCols; ++c) {
+        const VI a = activation(run + i, c);
 #pragma GCC unroll 4
         for (size_t r = 0; r < kPanelVectors; ++r) {
-          const VI wide = WidenPairs(pairs[r][c]);
-          sum[r][c] = run == 0 ? wide : hn::Add(sum[r][c], wide);
+          const VI p = PairsOfBytes(w[r], a);
+          pairs[r][c] = i == 0 ? p : AddPairs(pairs[r][c], p);
+          KeepInRegister(pairs[r][c]);
         }
+      }
     }
-    return;
+#pragma GCC unroll 8
+    for (size_t c = 0; c < kCols; ++c)
+#pragma GCC unroll 4
+      for (size_t r = 0; r < kPanelVectors; ++r) {
+        const VI wide = WidenPairs(pairs[r][c]);
+        sum[r][c] = run == 0 ? wide : hn::Add(sum[r][c], wide);
+      }
   }
-#endif
+#else
 #pragma GCC unroll 16
   for (size_t i = 0; i < kSteps; ++i) {
     VI w[kPanelVectors];
@@ -179,17 +162,11 @@ HWY_INLINE void SubBlockSums(const std::byte* panel, const std::byte* group,
     for (size_t c = 0; c < kCols; ++c) {
       const VI a = activation(i, c);
 #pragma GCC unroll 4
-      for (size_t r = 0; r < kPanelVectors; ++r) {
-#if QWEN3VL_PAIR_PRODUCTS
-        const VI p = DotWords(w[r], a);
-        sum[r][c] = i == 0 ? p : hn::Add(sum[r][c], p);
-        KeepInRegister(sum[r][c]);
-#else
+      for (size_t r = 0; r < kPanelVectors; ++r)
         sum[r][c] = AddDotBytes(i == 0 ? hn::Zero(d) : sum[r][c], w[r], a);
-#endif
-      }
     }
   }
+#endif
 }
 
 // panel * group over n_blocks blocks of 32 columns goes to the target. The next group, `group_bytes` after
@@ -222,11 +199,9 @@ HWY_NOINLINE void TileKernel(const std::byte* panel, const std::byte* group, siz
         for (size_t c = 0; c < kCols; ++c)
           acc[r][c] =
               hn::MulAdd(hn::ConvertTo(d, sum[r][c]), hn::Mul(scale, hn::Set(d, group_floats[c])), acc[r][c]);
-        if constexpr (L::kHasMin) {
-          const VF min = hn::Load(d, scales + ((L::kSubs + s) * kPanelVectors + r) * kLanes);
+        const VF min = hn::Load(d, scales + ((L::kSubs + s) * kPanelVectors + r) * kLanes);
 #pragma GCC unroll 8
-          for (size_t c = 0; c < kCols; ++c) acc[r][c] = hn::NegMulAdd(min, hn::Set(d, a_sum[c]), acc[r][c]);
-        }
+        for (size_t c = 0; c < kCols; ++c) acc[r][c] = hn::NegMulAdd(min, hn::Set(d, a_sum[c]), acc[r][c]);
       }
     }
   }
@@ -244,24 +219,10 @@ template <CodeInfo kInfo>
 HWY_INLINE void PlaceRows(const Codes (&codes)[4], size_t row, size_t n_blocks, std::byte* panel) {
   using L = Layout<kInfo>;
   constexpr size_t kStepBytes = 4 * kPanelRows;
-  if constexpr (L::kWords) {
-    alignas(64) int16_t words[4][256];
-    const hn::CappedTag<int16_t, 16> d;
-    const hn::Rebind<int8_t, decltype(d)> d8;
-    for (size_t i = 0; i < 4; ++i)
-      for (size_t k = 0; k < 32 * n_blocks; k += hn::Lanes(d))
-        hn::Store(hn::PromoteTo(d, hn::LoadU(d8, reinterpret_cast<const int8_t*>(codes[i].q) + k)), d,
-                  words[i] + k);
-    for (size_t k = 0; k < 32 * n_blocks; k += 8)
-      TransposeWords(words[0] + k, words[1] + k, words[2] + k, words[3] + k, [&](size_t j) HWY_ATTR {
-        return panel + k / 32 * L::kPanelBlock + (k % 32 / 2 + j) * kStepBytes + 4 * row;
-      });
-  } else {
-    for (size_t k = 0; k < 32 * n_blocks; k += 16)
-      TransposeWords(codes[0].q + k, codes[1].q + k, codes[2].q + k, codes[3].q + k, [&](size_t j) HWY_ATTR {
-        return panel + k / 32 * L::kPanelBlock + (k % 32 / 4 + j) * kStepBytes + 4 * row;
-      });
-  }
+  for (size_t k = 0; k < 32 * n_blocks; k += 16)
+    TransposeWords(codes[0].q + k, codes[1].q + k, codes[2].q + k, codes[3].q + k, [&](size_t j) HWY_ATTR {
+      return panel + k / 32 * L::kPanelBlock + (k % 32 / 4 + j) * kStepBytes + 4 * row;
+    });
   const auto place = [&](const auto& field, size_t first_sub) HWY_ATTR {
     for (size_t s = 0; s < n_blocks * L::kSubs; ++s)
       for (size_t i = 0; i < 4; ++i) {
@@ -270,7 +231,7 @@ HWY_INLINE void PlaceRows(const Codes (&codes)[4], size_t row, size_t n_blocks, 
       }
   };
   place([](const Codes& c) HWY_ATTR { return c.scale; }, 0);
-  if constexpr (L::kHasMin) place([](const Codes& c) HWY_ATTR { return c.min; }, L::kSubs);
+  place([](const Codes& c) HWY_ATTR { return c.min; }, L::kSubs);
 }
 
 // Blocks [block, block + n_blocks) of 32 columns of the task's rows; missing rows are zeros. `block` is a
@@ -283,13 +244,14 @@ HWY_NOINLINE void PackPanel(const ProductTask& task, size_t block, size_t n_bloc
   const size_t rows = task.row_end - task.row_begin;
   Codes codes[4];
   for (size_t row = 0; row < kPanelRows; row += 4) {
+    PrefetchNextRows(task, row, 32 * block, 32 * n_blocks);
     if (rows < row + 4) std::memset(codes, 0, sizeof codes);
     for (size_t b = 0; b < n_blocks; b += 8) {
       const size_t count = n_blocks - b < 8 ? n_blocks - b : 8;
       for (size_t i = 0; i < 4 && row + i < rows; ++i) {
         const auto* src = reinterpret_cast<const uint8_t*>(task.w->row(task.row_begin + row + i));
         Unpack<kFormat>(src + (block + b) / 8 * kStep, count, codes[i]);
-        if constexpr (kInfo.range == CodeRange::kSigned8 && !L::kWords) MakeUnsigned(codes[i]);
+        if constexpr (kInfo.range == CodeRange::kSigned8) MakeUnsigned(codes[i]);
       }
       PlaceRows<kInfo>(codes, row, count, panel + b * L::kPanelBlock);
     }
@@ -364,65 +326,54 @@ void TileRowsOf(const TileInfo& info, const ProductTask& task) {
 }
 
 void TileRowsInt8(const TileInfo& info, const ProductTask& task) {
-  ForBlockFormat(task.w->format, [&]<Format kFormat>() HWY_ATTR { TileRowsOf<kFormat>(info, task); });
+  ForBlockFormat(task.w->format, [&]<Format kFormat>() HWY_ATTR {
+    if constexpr (!IsMultipliedInWords(kFormat)) TileRowsOf<kFormat>(info, task);
+  });
 }
 
-template <CodeInfo kInfo>
-void PackGroupOf(hw::MatrixView<const float> x, std::byte* group) {
-  using L = Layout<kInfo>;
-  if (x.rows < kCols) std::memset(group, 0, x.cols / 32 * L::kGroupBlock);
+void PackGroupInt8(const TileInfo& info, hw::MatrixView<const float> x, std::byte* group) {
+  // One form of activations for all codes: the layout of a group does not depend on them.
+  using L = Layout<CodeInfo{CodeRange::kUnsigned4, 32}>;
+  if (x.rows < kCols) std::memset(group, 0, info.group_bytes);
   QuantizedBlock block;
   for (size_t c = 0; c < x.rows; ++c) {
     std::byte* out = group;
     for (size_t k = 0; k < x.cols; k += 32, out += L::kGroupBlock) {
       QuantizeBlock(x.row(c) + k, block);
       auto* floats = reinterpret_cast<float*>(out + L::kGroupCodes);
+      for (size_t j = 0; j < 8; ++j) std::memcpy(out + (j * kCols + c) * 4, block.q + 4 * j, 4);
       floats[c] = block.scale;
-      if constexpr (L::kWords) {
-        int16_t words[32];
-        for (size_t i = 0; i < 32; ++i) words[i] = block.q[i];
-        for (size_t j = 0; j < 16; ++j) std::memcpy(out + (j * kCols + c) * 4, words + 2 * j, 4);
-      } else {
-        for (size_t j = 0; j < 8; ++j) std::memcpy(out + (j * kCols + c) * 4, block.q + 4 * j, 4);
-        floats[kCols + c] = block.sum[0] + block.sum[1];
-        floats[2 * kCols + c] = block.sum[0];
-        floats[3 * kCols + c] = block.sum[1];
-      }
+      floats[kCols + c] = block.sum[0] + block.sum[1];
+      floats[2 * kCols + c] = block.sum[0];
+      floats[3 * kCols + c] = block.sum[1];
     }
   }
-}
-
-void PackGroupInt8(const TileInfo& info, hw::MatrixView<const float> x, std::byte* group) {
-  if (info.packing == Packing::kInt16) return PackGroupOf<CodeInfo{CodeRange::kSigned8, 32}>(x, group);
-  PackGroupOf<CodeInfo{CodeRange::kUnsigned4, 32}>(x, group);
 }
 
 template <CodeInfo kInfo>
 TileInfo TileInfoOf(size_t cols) {
   using L = Layout<kInfo>;
-  return {L::kWords ? Packing::kInt16 : Packing::kInt8, kPanelRows, kCols, cols / 32 * L::kGroupBlock,
-          L::kChunk * L::kPanelBlock};
+  return {Packing::kInt8, kPanelRows, kCols, cols / 32 * L::kGroupBlock, L::kChunk * L::kPanelBlock};
 }
 
-TileInfo TileInfoInt8(hw::Format format, size_t cols) {
+TileInfo TileInfoQuantized(hw::Format format, size_t cols) {
   const CodeInfo info = CodesOf(format);
-  if (info.range == CodeRange::kSigned8) return TileInfoOf<CodeInfo{CodeRange::kSigned8, 32}>(cols);
+  if (IsMultipliedInWords(format)) return qwen3vl::TileInfoInt16(cols);
   if (info.sub_block == 16) return TileInfoOf<CodeInfo{CodeRange::kUnsigned4, 16}>(cols);
   return TileInfoOf<CodeInfo{CodeRange::kUnsigned4, 32}>(cols);
 }
 
 }  // namespace qwen3vl::HWY_NAMESPACE
-#undef QWEN3VL_PAIR_PRODUCTS
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace qwen3vl {
-HWY_EXPORT(TileInfoInt8);
+HWY_EXPORT(TileInfoQuantized);
 HWY_EXPORT(PackGroupInt8);
 HWY_EXPORT(TileRowsInt8);
 
-TileInfo TileInfoInt8(hw::Format format, size_t cols) noexcept {
-  return HWY_DYNAMIC_DISPATCH(TileInfoInt8)(format, cols);
+TileInfo TileInfoQuantized(hw::Format format, size_t cols) noexcept {
+  return HWY_DYNAMIC_DISPATCH(TileInfoQuantized)(format, cols);
 }
 void PackGroupInt8(const TileInfo& info, hw::MatrixView<const float> x, std::byte* group) noexcept {
   HWY_DYNAMIC_DISPATCH(PackGroupInt8)(info, x, group);

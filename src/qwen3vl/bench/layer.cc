@@ -216,7 +216,7 @@ class LayerRun {
       if (!both || options_.repack != RepackChoice::kOn)
         variants.push_back(
             MakeLinearVariant(problem, NewRow(preset, layer, rest + (both ? " --repack off" : ""))));
-      if (!options_.exact && !hw::IsQuantized(format) && n_tokens > MaxDotRows(format, Packing::kCoded) &&
+      if (!options_.exact && !hw::IsQuantized(format) && n_tokens > MaxDotRows(format, Packing::kInt16) &&
           Contains(options_.paths, AttentionForm::kInt16)) {
         problem.precision = Precision::kInt16;
         variants.push_back(MakeLinearVariant(problem, NewRow(preset, layer, rest + " --path int16")));
