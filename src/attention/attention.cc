@@ -87,7 +87,10 @@ std::string_view Name(FallbackCause cause) {
 }
 
 std::string_view Name(GpuScores scores) { return scores == GpuScores::kInt8 ? "int8" : "f32"; }
-std::string_view Name(CpuProducts products) { return products == CpuProducts::kInt16 ? "int16" : "f32"; }
+std::string_view Name(CpuProducts products) {
+  if (products == CpuProducts::kAuto) return "auto";
+  return products == CpuProducts::kInt16 ? "int16" : "f32";
+}
 
 AttentionReport Attend(const Inputs& in, const Outputs& out, const Options& options, Workspace& workspace) {
   CheckProblem(in, out);

@@ -39,13 +39,14 @@ enum class GpuScores { kF32, kInt8 };
 // How the CPU multiplies many rows on the tiled path: floats, or whole numbers of 16 bits, of which one
 // instruction multiplies twice as many. q, keys, weights and values are rounded, each row, key, and dimension
 // of a tile by a scale of its own (hw/codes16-inl.h), about as finely as f16 does; softmax is fp32 either
-// way. Few rows (a token) and an odd head_dim stay with floats.
-enum class CpuProducts { kF32, kInt16 };
+// way. Few rows (a token) and an odd head_dim stay with floats. kAuto: whole numbers where keys and values
+// are given in f16, bf16 or q8_0, which have rounded them as coarsely before.
+enum class CpuProducts { kAuto, kF32, kInt16 };
 
 std::string_view Name(Path path);             // "standard", "cpu_tiled", "cuda_tiled"
 std::string_view Name(FallbackCause cause);   // "none", "unsupported", "device", "memory", "numbers"
 std::string_view Name(GpuScores scores);      // "f32", "int8"
-std::string_view Name(CpuProducts products);  // "f32", "int16"
+std::string_view Name(CpuProducts products);  // "auto", "f32", "int16"
 
 // [batch, rows, heads, head_dim] in memory; the last dimension is contiguous, the strides are in elements.
 // For kQ8_0 elements come in blocks of 32 along head_dim and strides are multiples of 32.

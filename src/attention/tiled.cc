@@ -99,7 +99,9 @@ Cut MakeCut(const Inputs& in, const Options& options) {
   while (cut.columns * DivideUp(shape.q_len, cut.tokens) < 2 * threads && cut.rows() >= 2 * kMinQRows)
     cut.tokens = TokensFor(cut.rows() / 2, cut.heads, shape.q_len);
   cut.q_tiles = DivideUp(shape.q_len, cut.tokens);
-  Split(shape.kv_len, KvUnit(in, cut.int16, cut.tile), threads, cut);
+  // Weights become codes by the running maximum, which a split would begin anew, and a weight halfway between
+  // two codes either of them: unsplit, thread counts leave no trace.
+  Split(shape.kv_len, KvUnit(in, cut.int16, cut.tile), cut.int16 ? 1 : threads, cut);
   return cut;
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The public name of a cache format to the kernels' own.
+// The public names of what keys and values are kept in, and of how the CPU multiplies, to the kernels' own.
 #pragma once
 
+#include "attention/attention.h"
 #include "hw/number_format.h"
 #include "qwen3vl/qwen3vl.h"
 
@@ -19,6 +20,17 @@ constexpr hw::Format ToFormat(KvType type) {
       break;
   }
   return hw::Format::kF16;
+}
+
+constexpr attention::CpuProducts ToProducts(CpuProducts products) {
+  if (products == CpuProducts::kAuto) return attention::CpuProducts::kAuto;
+  return products == CpuProducts::kInt16 ? attention::CpuProducts::kInt16 : attention::CpuProducts::kF32;
+}
+
+// Whether text attention on the CPU multiplies many rows in whole numbers.
+inline bool RoundsProducts(const SessionOptions& options) {
+  if (options.exact || options.cpu_products == CpuProducts::kF32) return false;
+  return options.cpu_products == CpuProducts::kInt16 || options.kv_type != KvType::kF32;
 }
 
 }  // namespace qwen3vl

@@ -53,7 +53,7 @@ struct LayerOptions {
   size_t tile = 0;     // 0: as measured, else by hardware
   AttentionChoice attention = AttentionChoice::kAuto;
   KvType kv_type = KvType::kF32;
-  CpuProducts cpu_products = CpuProducts::kF32;
+  CpuProducts cpu_products = CpuProducts::kAuto;
   bool check_finite = false;
   LogFn log;  // told once per cause when a path falls back
 };

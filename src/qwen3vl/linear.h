@@ -29,7 +29,7 @@ struct Weight {
 enum class Precision {
   // Quantised weights times activations quantised to 8 bits in blocks, as the formats' own engines do; f32,
   // f16 and bf16 weights in float32 arithmetic. Q8_0, IQ4_NL and IQ4_XS times many activation rows: in whole
-  // numbers of 16 bits on instruction sets where 8 would be no faster (sse4, avx2, avx512), with 1/30 of the
+  // numbers of 16 bits on instruction sets where 8 would be no faster (sse4, avx2, avx512), with 1/25 of the
   // error.
   kFast,
   kInt16,  // the same; and f32, f16 and bf16 weights times many activation rows in 16 bits on all of them

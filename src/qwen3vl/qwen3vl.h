@@ -186,8 +186,9 @@ enum class GpuScores {
 };  // attention scores on a GPU: in fp32, or from q and k rounded to 8 bits
 // Attention of prompts and pictures on the CPU, and their products with f32, f16 and bf16 weights: of floats,
 // or of whole numbers of 16 bits, to which both sides are rounded: about a quarter less time, with errors as
-// of numbers in f16. Not with SessionOptions::exact.
-enum class CpuProducts { kF32, kInt16 };
+// of numbers in f16. kAuto: whole numbers for attention to keys and values that are kept in f16, bf16 or q8_0
+// anyway, floats for the rest. With SessionOptions::exact kAuto means floats, and kInt16 is refused.
+enum class CpuProducts { kAuto, kF32, kInt16 };
 
 // A tensor as it passes by, in the terms of the trace contract ("text.layer.3.attn"). Valid during the call
 // only.
@@ -212,7 +213,7 @@ struct SessionOptions {
   KvType kv_type = KvType::kF16;
   AttentionChoice attention = AttentionChoice::kAuto;
   std::vector<std::pair<size_t, AttentionChoice>> attention_layers;  // text layers that differ
-  CpuProducts cpu_products = CpuProducts::kF32;
+  CpuProducts cpu_products = CpuProducts::kAuto;
   GpuScores gpu_scores = GpuScores::kF32;
   size_t gpu_layers = 0;  // text layers on an NVIDIA GPU, counted from the last one; or kAutoGpuLayers
   GpuVision gpu_vision = GpuVision::kAuto;

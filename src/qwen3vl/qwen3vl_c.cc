@@ -143,7 +143,7 @@ void qwen3vl_model_options_init(qwen3vl_model_options* o) {
   *o = {sizeof *o, nullptr, nullptr, nullptr, nullptr, QWEN3VL_REPACK_AUTO};
 }
 void qwen3vl_session_options_init(qwen3vl_session_options* o) {
-  *o = {sizeof *o, 0, 0, QWEN3VL_KV_F16, 0, nullptr, nullptr, nullptr, 0, QWEN3VL_GPU_VISION_AUTO};
+  *o = {.struct_size = sizeof *o, .kv_type = QWEN3VL_KV_F16};
 }
 void qwen3vl_generate_options_init(qwen3vl_generate_options* o) {
   *o = {sizeof *o, 512, 0, 0, 1, 0, 0, nullptr, nullptr};
@@ -203,9 +203,13 @@ qwen3vl_status qwen3vl_session_create(const qwen3vl_model* model, const qwen3vl_
     if (o.gpu_vision < QWEN3VL_GPU_VISION_AUTO || o.gpu_vision > QWEN3VL_GPU_VISION_OFF)
       throw Error(ErrorCode::kInvalidArgument,
                   "gpu_vision: " + std::to_string(o.gpu_vision) + ", want 0 to 2");
+    if (o.cpu_products < QWEN3VL_CPU_PRODUCTS_AUTO || o.cpu_products > QWEN3VL_CPU_PRODUCTS_INT16)
+      throw Error(ErrorCode::kInvalidArgument,
+                  "cpu_products: " + std::to_string(o.cpu_products) + ", want 0 to 2");
     qwen3vl::SessionOptions s{.threads = o.threads,
                               .context = o.context,
                               .kv_type = static_cast<qwen3vl::KvType>(o.kv_type),
+                              .cpu_products = static_cast<qwen3vl::CpuProducts>(o.cpu_products),
                               .gpu_layers = o.gpu_layers,
                               .gpu_vision = static_cast<qwen3vl::GpuVision>(o.gpu_vision),
                               .max_image_tokens = o.max_image_tokens};

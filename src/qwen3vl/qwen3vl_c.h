@@ -87,6 +87,15 @@ typedef enum qwen3vl_gpu_vision {
   QWEN3VL_GPU_VISION_OFF
 } qwen3vl_gpu_vision;
 
+/* Attention of prompts and pictures on the CPU, and their products with f32, f16 and bf16 weights: of floats,
+ * or of numbers rounded to 16 bits in about a quarter less time; auto: rounded for attention to keys and
+ * values of fewer bits than f32. */
+typedef enum qwen3vl_cpu_products {
+  QWEN3VL_CPU_PRODUCTS_AUTO,
+  QWEN3VL_CPU_PRODUCTS_F32,
+  QWEN3VL_CPU_PRODUCTS_INT16
+} qwen3vl_cpu_products;
+
 typedef struct qwen3vl_session_options {
   size_t struct_size;
   size_t threads;          /* 0: physical fast cores; at most 1024 */
@@ -98,6 +107,7 @@ typedef struct qwen3vl_session_options {
   void* user;
   size_t gpu_layers; /* text layers on an NVIDIA GPU, the last ones; or QWEN3VL_AUTO_GPU_LAYERS */
   int gpu_vision;    /* a qwen3vl_gpu_vision; any other number is refused */
+  int cpu_products;  /* a qwen3vl_cpu_products; any other number is refused */
 } qwen3vl_session_options;
 
 typedef struct qwen3vl_generate_options {

@@ -2,6 +2,7 @@
 #include "qwen3vl/runtime.h"
 
 #include "qwen3vl/deviation.h"
+#include "qwen3vl/kv_type.h"
 
 namespace qwen3vl {
 namespace {
@@ -54,8 +55,7 @@ std::vector<ProfileRow> Profiler::Rows() const {
 Runtime::Runtime(const SessionOptions& options)
     : precision(PrecisionOf(options)),
       request(ToRequest(options.attention)),
-      cpu_products(options.cpu_products == CpuProducts::kInt16 ? attention::CpuProducts::kInt16
-                                                               : attention::CpuProducts::kF32),
+      cpu_products(options.exact ? attention::CpuProducts::kF32 : ToProducts(options.cpu_products)),
       gpu_scores(options.gpu_scores == GpuScores::kInt8 ? attention::GpuScores::kInt8
                                                         : attention::GpuScores::kF32),
       tile_request{.tile = options.tile},
@@ -106,19 +106,19 @@ void Runtime::Attend(const AttentionCall& call) {
                  std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   CheckCancelled();
 
-  const char* numbers = report.scores == attention::GpuScores::kInt8        ? ", int8 scores"
-                        : report.products == attention::CpuProducts::kInt16 ? ", int16 products"
-                                                                            : "";
-  NotePath({.path = std::string(attention::Name(report.used)) + numbers,
+  const char* scores = report.scores == attention::GpuScores::kInt8 ? ", int8 scores" : "";
+  NotePath({.path = std::string(attention::Name(report.used)) + scores,
             .from = "attention",
             .why = report.cause == attention::FallbackCause::kNone ? std::string() : report.sentence,
             .tile = report.tile,
-            .tile_reason = report.tile_reason});
+            .tile_reason = report.tile_reason,
+            .int16 = report.products == attention::CpuProducts::kInt16});
   if (verify) Verify(call, options, report.used);
 }
 
 void Runtime::NotePath(const PathNote& note) {
   PathUse& use = paths_[note.path];
+  use.int16 |= note.int16;
   if (note.tile > use.tile) {
     use.tile = note.tile;
     use.tile_reason = note.tile_reason;
@@ -169,7 +169,7 @@ std::vector<LayerDeviation> Runtime::Deviations() const {
 std::string Runtime::PathsUsed() const {
   std::string out;
   for (const auto& [path, use] : paths_) {
-    out += (out.empty() ? "" : ", ") + path;
+    out += (out.empty() ? "" : ", ") + path + (use.int16 ? " (int16 products of many rows)" : "");
     for (const auto& [cause, why] : use.causes) out += " (" + why + ")";
   }
   return out;

@@ -56,6 +56,7 @@ struct PathNote {
   std::string why = {};          // where it was not the one asked for
   size_t tile = 0;               // key/value rows per step; 0: has none, or did not get so far
   std::string tile_reason = {};  // "i5-10210U: prescribed 64"
+  bool int16 = false;            // multiplied whole numbers of 16 bits
 };
 
 struct Runtime {
@@ -64,7 +65,7 @@ struct Runtime {
   hw::Threads threads;
   Precision precision = Precision::kFast;
   attention::PathRequest request = attention::PathRequest::kAuto;
-  attention::CpuProducts cpu_products = attention::CpuProducts::kF32;
+  attention::CpuProducts cpu_products = attention::CpuProducts::kAuto;
   attention::GpuScores gpu_scores = attention::GpuScores::kF32;
   std::map<size_t, attention::PathRequest> layer_requests;  // text layers that differ
   hw::Machine machine;
@@ -121,6 +122,7 @@ struct Runtime {
     std::map<std::pair<std::string, std::string>, std::string> causes;
     size_t tile = 0;
     std::string tile_reason;
+    bool int16 = false;
   };
   std::map<std::string, PathUse> paths_;  // by name
 };

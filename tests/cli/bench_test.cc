@@ -78,6 +78,21 @@ TEST(BenchCommand, SweepsProductsInWholeNumbers) {
   EXPECT_LE(model[0]["accuracy"]["rel_norm"], 1e-2);
 }
 
+// Where keys and values are rounded anyway, unless told otherwise.
+TEST(BenchCommand, ModelsMultiplyPromptsInWholeNumbersByDefault) {
+  const std::vector<std::string> bench = {"bench",     "model",    "-m",         TinyModel(),  "--depths",
+                                          "0",         "--prompt", "60",         "--generate", "0",
+                                          "--samples", "1",        "--no-peaks", "--format",   "jsonl"};
+  const auto path = [&](const std::vector<std::string>& more) {
+    return OutJsonLines(RunCommand(With(bench, more))).at(0)["path"].get<std::string>();
+  };
+  EXPECT_EQ(path({}), "cpu_tiled (int16 products of many rows)");
+  EXPECT_EQ(path({"--kv-type", "q8_0"}), "cpu_tiled (int16 products of many rows)");
+  EXPECT_EQ(path({"--kv-type", "f32"}), "cpu_tiled");
+  EXPECT_EQ(path({"--cpu-products", "f32"}), "cpu_tiled");
+  EXPECT_EQ(path({"--exact"}), "cpu_tiled");
+}
+
 TEST(BenchCommand, SweepsAModelByDepth) {
   const Outcome o = RunCommand({"bench", "sweep", "-m", TinyModel(), "--depths", "0,8", "--prompt", "4",
                                 "--generate", "2", "--samples", "1", "--no-peaks", "--json"});

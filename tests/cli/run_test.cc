@@ -326,6 +326,16 @@ TEST(Verify, LetsProductsInWholeNumbersRound) {
   EXPECT_EQ(RunCommand(words).exit_code, 1);
 }
 
+TEST(Verify, WantsMoreWhereNothingIsRounded) {
+  for (const Words& more : {Words{"--cpu-products", "f32"}, Words{"--kv-type", "f32"}}) {
+    Words words = {"verify", "-m", TinyModel(), "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome o = RunCommand(words);
+    EXPECT_EQ(o.exit_code, 0) << o;
+    EXPECT_EQ(OutJson(o)["tolerance"], 1e-4);
+  }
+}
+
 TEST(Verify, FailsBeyondItsTolerance) {
   const Outcome o = RunCommand({"verify", "-m", TinyModel(), "--tolerance", "0", "--tile", "16"});
   EXPECT_EQ(o.exit_code, 1) << o;

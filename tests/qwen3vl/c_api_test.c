@@ -79,6 +79,10 @@ static qwen3vl_session* open_session(const char* model_path) {
   check(qwen3vl_session_create(model, &options, &session) == QWEN3VL_INVALID_ARGUMENT,
         "an unknown place for the vision tower is refused");
   options.gpu_vision = QWEN3VL_GPU_VISION_AUTO;
+  options.cpu_products = 3;
+  check(qwen3vl_session_create(model, &options, &session) == QWEN3VL_INVALID_ARGUMENT,
+        "unknown products are refused");
+  options.cpu_products = QWEN3VL_CPU_PRODUCTS_INT16;
   options.gpu_layers = QWEN3VL_AUTO_GPU_LAYERS;
   options.log = count_line;
   options.user = &lines;

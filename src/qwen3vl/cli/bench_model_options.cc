@@ -41,7 +41,7 @@ std::string CommandTail(const CommonOptions& common, const BenchOptions& bench, 
   if (s.gpu_vision != GpuVision::kAuto) tail += " --gpu-vision " + std::string(Name(s.gpu_vision));
   if (s.tile) tail += " --tile " + std::to_string(s.tile);
   if (!s.use_tuning) tail += " --tile prescribed";
-  if (s.cpu_products != CpuProducts::kF32) tail += " --cpu-products " + std::string(Name(s.cpu_products));
+  if (s.cpu_products != CpuProducts::kAuto) tail += " --cpu-products " + std::string(Name(s.cpu_products));
   if (s.gpu_scores != GpuScores::kF32) tail += " --gpu-scores " + std::string(Name(s.gpu_scores));
   if (s.exact) tail += " --exact";
   return tail + bench.CommandTail(isa);

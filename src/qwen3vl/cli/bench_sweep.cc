@@ -5,6 +5,7 @@
 #include "qwen3vl/bench/model.h"
 #include "qwen3vl/cli/bench.h"
 #include "qwen3vl/cli/bench_model_options.h"
+#include "qwen3vl/kv_type.h"
 
 namespace qwen3vl::cli {
 namespace {
@@ -29,7 +30,7 @@ struct State {
 std::vector<bench::AttentionForm> Paths(const SessionOptions& session) {
   using enum bench::AttentionForm;
   const AttentionChoice choice = session.attention;
-  const bench::AttentionForm tiled = session.cpu_products == CpuProducts::kInt16 ? kInt16 : kTiled;
+  const bench::AttentionForm tiled = RoundsProducts(session) ? kInt16 : kTiled;
   if (choice == AttentionChoice::kStandard) return {kStandard, kWeights};
   if (choice == AttentionChoice::kTiled) return {tiled};
   if (choice == AttentionChoice::kAuto) return {tiled, kStandard, kWeights};

@@ -210,11 +210,14 @@ void AddPathOptions(CLI::App& app, SessionOptions& s) {
   AddParsed(
       app, "--cpu-products",
       "attention of prompts and pictures, and their products with f32, f16 and bf16 weights, on the CPU: "
-      "f32, or int16 (numbers rounded to 16 bits, which takes a quarter less time); default f32",
+      "f32, int16 (numbers rounded to 16 bits, which takes a quarter less time), or auto: int16 for "
+      "attention "
+      "to keys and values of fewer bits than f32; default auto",
       "TYPE", [&s](const std::string& text) {
-        if (text != Name(CpuProducts::kF32) && text != Name(CpuProducts::kInt16))
-          Reject("--cpu-products", text, "f32 or int16");
-        s.cpu_products = text == Name(CpuProducts::kInt16) ? CpuProducts::kInt16 : CpuProducts::kF32;
+        s.cpu_products = CpuProducts::kAuto;
+        for (const CpuProducts products : {CpuProducts::kF32, CpuProducts::kInt16})
+          if (text == Name(products)) s.cpu_products = products;
+        if (text != Name(s.cpu_products)) Reject("--cpu-products", text, "auto, f32 or int16");
       });
   AddParsed(app, "--gpu-scores",
             "attention scores on a GPU: f32, or int8 (DP4A; q and k rounded to 8 bits); default f32", "TYPE",

@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <utility>
 
+#include "qwen3vl/kv_type.h"
+
 namespace qwen3vl::cli {
 
 std::string FormatNumber(double value, int digits) {
@@ -55,7 +57,7 @@ std::string_view Name(GpuVision choice) {
 std::string_view Name(RepackChoice choice) {
   return choice == RepackChoice::kOn ? "on" : choice == RepackChoice::kOff ? "off" : "auto";
 }
-std::string_view Name(CpuProducts products) { return products == CpuProducts::kInt16 ? "int16" : "f32"; }
+std::string_view Name(CpuProducts products) { return attention::Name(ToProducts(products)); }
 std::string_view Name(GpuScores scores) { return scores == GpuScores::kInt8 ? "int8" : "f32"; }
 
 Table::Table(std::vector<std::string> header, size_t first_right) : first_right_(first_right) {

@@ -76,8 +76,7 @@ ExitCode TraceAttention(const State& state, Console& console) {
   const attention::Shape& s = problem.inputs().shape;
   attention::Options how;
   how.request = ToRequest(options.attention);
-  how.cpu_products = options.cpu_products == CpuProducts::kInt16 ? attention::CpuProducts::kInt16
-                                                                 : attention::CpuProducts::kF32;
+  how.cpu_products = ToProducts(options.cpu_products);
   how.gpu_scores =
       options.gpu_scores == GpuScores::kInt8 ? attention::GpuScores::kInt8 : attention::GpuScores::kF32;
   how.plan = MakePlan(s, options);

@@ -9,6 +9,7 @@
 #include "qwen3vl/cli/prompt_input.h"
 #include "qwen3vl/cli/text_format.h"
 #include "qwen3vl/deviation.h"
+#include "qwen3vl/kv_type.h"
 
 namespace qwen3vl::cli {
 namespace {
@@ -89,8 +90,7 @@ ExitCode Verify(VerifyState& state, Console& console) {
   session.verify = true;
   // Left to itself, attention may choose standard for short prompts.
   if (session.attention == AttentionChoice::kAuto) session.attention = AttentionChoice::kTiled;
-  if (!state.own_tolerance->count())
-    state.tolerance = session.cpu_products == CpuProducts::kInt16 ? 1e-3 : 1e-4;
+  if (!state.own_tolerance->count()) state.tolerance = RoundsProducts(session) ? 1e-3 : 1e-4;
   Engine engine = StartEngine(state.common, prompt.media(), console);
   const CancelOnInterrupt guard(engine.session);
   state.generate.sampling = SamplingOptions{};
@@ -121,7 +121,7 @@ Command AddVerify(CLI::App& root) {
            "tokens generated after the prompt; default 4", 0);
   state->own_tolerance =
       AddReal(*app, "--tolerance", state->tolerance,
-              "largest relative norm that passes; default 1e-4, with --cpu-products int16 1e-3", 0, 1);
+              "largest relative norm that passes; default 1e-3, without products in int16 1e-4", 0, 1);
   AddSessionOptions(*app, state->common);
   app->footer(kFooter);
   return {app, [state](Console& console) { return Verify(*state, console); }};
