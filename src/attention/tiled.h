@@ -20,7 +20,7 @@ inline constexpr size_t kRowBlock = 12;
 inline constexpr size_t kRowGroup = 24;
 inline constexpr size_t kMaxCodedRows = 6;  // of one kv head, see IsCoded
 // Of one kv head, see UsesInt16: two blocks of many rows, and as few as gain by it (behind 4096 keys 24 rows
-// took 1.0 to 1.1 of the time in floats, 48 0.9 to 0.96, 96 0.8).
+// took 0.96 to 1.10 of the time in floats, 48 0.93 to 0.96, 96 0.81 to 0.87).
 inline constexpr size_t kMinInt16Rows = 24, kMinAutoInt16Rows = 48;
 inline constexpr size_t kMaxLanes = 16;  // floats in the widest vector
 

@@ -424,7 +424,8 @@ HWY_INLINE hn::Vec<D> LoadStored(const uint8_t* w) {
 }
 #endif
 
-// Columns [k, k + n) of a row as floats, n <= 256, k a multiple of 256; zeros up to a multiple of 4.
+// Columns [k, k + n) of a row as floats, of block formats at most 256, k a multiple of 256; zeros up to a
+// multiple of 4.
 template <Format kFormat>
 HWY_INLINE void ConvertRow(const std::byte* row, size_t k, size_t n, Codes& codes, float* values) {
   constexpr size_t kBlock = hw::Info(kFormat).block_elements, kBytes = hw::Info(kFormat).block_bytes;

@@ -80,7 +80,7 @@ class TuneRun {
       const auto data = std::make_shared<AttentionData>(problem);
       std::vector<Variant> variants;
       for (const Candidate& c : candidates)
-        variants.push_back(MakeVariant(data, shape, AttentionForm::kTiled, c.plan));
+        variants.push_back(MakeVariant(data, shape, TiledForm(problem), c.plan));
       rows = Take(variants);
     }
     const size_t best = BestPlan(rows);
@@ -132,6 +132,11 @@ class TuneRun {
     return candidates;
   }
 
+  // As sessions have it by default (CpuProducts::kAuto).
+  static AttentionForm TiledForm(const AttentionProblem& p) {
+    return p.cache ? AttentionForm::kInt16 : AttentionForm::kTiled;
+  }
+
   Variant MakeVariant(const std::shared_ptr<AttentionData>& data, const TuneShape& shape, AttentionForm form,
                       const hw::TilePlan& plan) const {
     Row row;
@@ -172,7 +177,7 @@ class TuneRun {
                     const hw::TunedPlan& tuned) const {
     const hw::TilePlan plan = PlanOf(problem, tuned);
     const auto data = std::make_shared<AttentionData>(problem);
-    std::vector<Variant> variants = {MakeVariant(data, shape, AttentionForm::kTiled, plan),
+    std::vector<Variant> variants = {MakeVariant(data, shape, TiledForm(problem), plan),
                                      MakeVariant(data, shape, AttentionForm::kStandard, plan)};
     const std::vector<Row> rows = Take(variants);
     return StandardIsFaster(rows[0], rows[1]);

@@ -211,8 +211,7 @@ void AddPathOptions(CLI::App& app, SessionOptions& s) {
       app, "--cpu-products",
       "attention of prompts and pictures, and their products with f32, f16 and bf16 weights, on the CPU: "
       "f32, int16 (numbers rounded to 16 bits, which takes a quarter less time), or auto: int16 for "
-      "attention "
-      "to keys and values of fewer bits than f32; default auto",
+      "attention to f16, bf16 or q8_0 keys and values; default auto",
       "TYPE", [&s](const std::string& text) {
         s.cpu_products = CpuProducts::kAuto;
         for (const CpuProducts products : {CpuProducts::kF32, CpuProducts::kInt16})
