@@ -93,9 +93,10 @@ def attention_round(options, case):
     _, preset, kind, length_option, (*heads, queries, keys, causal), threads = case
     threads = threads or options.threads
     samples = 5 if queries == 1 else 3
-    dtype = "f32" if preset.endswith("vision") else "f16"
+    # As sessions have it by default: prompts on an F16 cache in whole numbers.
+    dtype, path = ("f32", "tiled") if preset.endswith("vision") else ("f16", "int16" if queries > 1 else "tiled")
     row = own_rows(options, "layer", "--preset", preset, "--kind", kind, length_option, keys, "--dtype", dtype, "--path",
-                   "tiled", "--threads", threads, "--samples", samples)[0]
+                   path, "--threads", threads, "--samples", samples)[0]
     result = {"qwen3vl": row["seconds"]["median"]}
     for name, command in options.attention:
         times = output_of(command + [str(n) for n in (*heads, queries, keys, causal, threads, samples)])
