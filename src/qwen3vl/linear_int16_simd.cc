@@ -41,8 +41,8 @@ using codes::FloatTag;
 using codes::FloatVec;
 using codes::IntVec;
 
-// Columns that share scales. A panel of them stays in the first-level cache; with AVX-512 in the second, where
-// 512 are still faster than 256.
+// Columns that share scales. A panel of them stays in the first-level cache; with AVX-512 in the second,
+// where 512 are still faster than 256.
 constexpr size_t kChunk = 512;
 constexpr size_t kStep = 16;  // columns are filled up with zeros to a multiple of these
 
