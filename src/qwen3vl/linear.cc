@@ -35,8 +35,9 @@ bool UsesInt8(const LinearPart& part) {
 
 TileInfo TileOf(const LinearPart& part) {
   if (UsesInt8(part)) return TileInfoQuantized(part.w->format, part.w->cols);
-  return part.options.precision == Precision::kInt16 ? TileInfoInt16(part.w->cols)
-                                                     : TileInfoFloat(part.w->cols);
+  const bool int16 = part.options.precision == Precision::kInt16 ||
+                     (part.options.precision == Precision::kAuto && part.w->format != hw::Format::kF32);
+  return int16 ? TileInfoInt16(part.w->cols) : TileInfoFloat(part.w->cols);
 }
 
 // How one part of the group is computed, and the tasks it is cut into.

@@ -32,7 +32,8 @@ enum class Precision {
   // numbers of 16 bits on instruction sets where 8 would be no faster (sse4, avx2, avx512), with 1/25 of the
   // error.
   kFast,
-  kInt16,  // the same; and f32, f16 and bf16 weights times many activation rows in 16 bits on all of them
+  kAuto,   // the same; and f16 and bf16 weights times many activation rows in 16 bits on all of them
+  kInt16,  // the same; and f32 weights
   kExact,  // float32 activations times dequantised weights
 };
 

@@ -186,8 +186,8 @@ enum class GpuScores {
 };  // attention scores on a GPU: in fp32, or from q and k rounded to 8 bits
 // Attention of prompts and pictures on the CPU, and their products with f32, f16 and bf16 weights: of floats,
 // or of whole numbers of 16 bits, to which both sides are rounded: about a quarter less time, with errors as
-// of numbers in f16. kAuto: whole numbers for attention to keys and values that are kept in f16, bf16 or q8_0
-// anyway, floats for the rest. With SessionOptions::exact kAuto means floats, and kInt16 is refused.
+// of numbers in f16. kAuto: whole numbers where the weights, or the keys and values of text, are kept in 16
+// bits or fewer, but floats throughout with KvType::kF32 or SessionOptions::exact, which refuses kInt16.
 enum class CpuProducts { kAuto, kF32, kInt16 };
 
 // A tensor as it passes by, in the terms of the trace contract ("text.layer.3.attn"). Valid during the call

@@ -88,8 +88,8 @@ typedef enum qwen3vl_gpu_vision {
 } qwen3vl_gpu_vision;
 
 /* Attention of prompts and pictures on the CPU, and their products with f32, f16 and bf16 weights: of floats,
- * or of numbers rounded to 16 bits in about a quarter less time; auto: rounded for attention to keys and
- * values of fewer bits than f32. */
+ * or of numbers rounded to 16 bits in about a quarter less time; auto: rounded where weights, or the keys
+ * and values of text, have 16 bits or fewer, but floats throughout with kv_type QWEN3VL_KV_F32. */
 typedef enum qwen3vl_cpu_products {
   QWEN3VL_CPU_PRODUCTS_AUTO,
   QWEN3VL_CPU_PRODUCTS_F32,

@@ -33,7 +33,8 @@ Precision PrecisionOf(const SessionOptions& options) {
     throw Error(ErrorCode::kInvalidArgument,
                 "exact products and products in int16 (--exact, --cpu-products): want one of them");
   if (options.exact) return Precision::kExact;
-  return options.cpu_products == CpuProducts::kInt16 ? Precision::kInt16 : Precision::kFast;
+  if (options.cpu_products == CpuProducts::kInt16) return Precision::kInt16;
+  return RoundsProducts(options) ? Precision::kAuto : Precision::kFast;
 }
 
 }  // namespace
@@ -55,7 +56,7 @@ std::vector<ProfileRow> Profiler::Rows() const {
 Runtime::Runtime(const SessionOptions& options)
     : precision(PrecisionOf(options)),
       request(ToRequest(options.attention)),
-      cpu_products(options.exact ? attention::CpuProducts::kF32 : ToProducts(options.cpu_products)),
+      cpu_products(RoundsProducts(options) ? ToProducts(options.cpu_products) : attention::CpuProducts::kF32),
       gpu_scores(options.gpu_scores == GpuScores::kInt8 ? attention::GpuScores::kInt8
                                                         : attention::GpuScores::kF32),
       tile_request{.tile = options.tile},
@@ -85,6 +86,8 @@ void Runtime::Attend(const AttentionCall& call) {
   attention::Options options;
   options.request = call.request;
   options.cpu_products = cpu_products;
+  if (call.weights_format != hw::Format::kF32 && cpu_products == attention::CpuProducts::kAuto)
+    options.cpu_products = attention::CpuProducts::kInt16;
   options.gpu_scores = gpu_scores;
   options.plan = Plan({.q_len = s.q_len,
                        .kv_len = s.kv_len,

@@ -45,6 +45,8 @@ struct AttentionCall {
   std::string block;  // "text.layer.3"
   attention::PathRequest request = attention::PathRequest::kAuto;
   attention::Inputs inputs;
+  // Of the weights that made q, k and v, where CpuProducts::kAuto goes by these instead of by k's format.
+  hw::Format weights_format = hw::Format::kF32;
   float* out = nullptr;      // [q_len, n_heads * head_dim]
   float* weights = nullptr;  // optional [n_heads, q_len, kv_len]
 };

@@ -116,6 +116,7 @@ void VisionModel::Block(size_t index, const std::string& name, const rope::RopeT
   call.inputs.k = {.data = qkv.data + dim, .row_stride = 3 * dim, .head_stride = head_dim};
   call.inputs.v = {.data = qkv.data + 2 * dim, .row_stride = 3 * dim, .head_stride = head_dim};
   call.inputs.mask.segments = segments;
+  call.weights_format = w.qkv.format;
   call.out = s.attended.data();
   runtime.Attend(call);
   runtime.Timed("proj", name, [&] {

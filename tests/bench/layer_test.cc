@@ -119,16 +119,33 @@ TEST(Layer, ProductsInWholeNumbersAreRowsOfTheirOwn) {
   options.presets = {"qwen3vl-2b.text"};
   options.kinds = {"linear.kv"};
   options.tokens = {20};
-  options.formats = {hw::Format::kF16, hw::Format::kQ8_0};
-  options.paths = {AttentionForm::kInt16};
+  options.formats = {hw::Format::kF32, hw::Format::kF16, hw::Format::kQ8_0};
   const std::vector<Row> rows = Rows(options);
-  ASSERT_EQ(rows.size(), 3u);
+  ASSERT_EQ(rows.size(), 4u);
   EXPECT_EQ(rows[0].path, "fast");
-  EXPECT_EQ(rows[1].path, "int16");
-  EXPECT_EQ(rows[1].dtype, "f16");
-  EXPECT_LE(rows[0].accuracy->rel_norm, 2e-6);
-  EXPECT_LE(rows[1].accuracy->rel_norm, 3e-4);  // codes of 256 values: see tests/qwen3vl/linear_test.cc
-  EXPECT_GT(rows[1].accuracy->rel_norm, 2e-6);
+  EXPECT_EQ(rows[1].path, "fast");
+  EXPECT_EQ(rows[2].path, "int16");
+  EXPECT_EQ(rows[2].dtype, "f16");
+  EXPECT_LE(rows[1].accuracy->rel_norm, 2e-6);
+  EXPECT_LE(rows[2].accuracy->rel_norm, 3e-4);  // codes of 512 values: see tests/qwen3vl/linear_test.cc
+  EXPECT_GT(rows[2].accuracy->rel_norm, 2e-6);
+  EXPECT_EQ(rows[3].dtype, "q8_0");
+  options.paths = {AttentionForm::kInt16};
+  EXPECT_EQ(Rows(options).size(), 5u);  // f32 too
+  options.paths = {AttentionForm::kTiled};
+  EXPECT_EQ(Rows(options).size(), 3u);
+}
+
+TEST(Layer, AttentionInWholeNumbersIsARowWhereSessionsHaveItByDefault) {
+  LayerOptions options;
+  options.presets = {"qwen3vl-2b.text"};
+  options.kinds = {"attention.prefill"};
+  options.lengths = {20};
+  options.formats = {hw::Format::kF32, hw::Format::kF16};
+  std::vector<std::string> found;
+  for (const Row& row : Rows(options)) found.push_back(row.dtype + ": " + row.path);
+  EXPECT_THAT(found, testing::ElementsAre("f32: cpu_tiled", "f32: standard", "f16 cache: cpu_tiled",
+                                          "f16 cache: standard", "f16 cache: cpu_tiled, int16 products"));
 }
 
 TEST(Layer, AWrongResultShowsInTheErrorColumn) {

@@ -153,6 +153,37 @@ TEST(GoldenModelIsaTest, SameTokensOnEveryInstructionSet) {
   hw::SelectIsa(before);
 }
 
+// CpuProducts::kAuto goes by what weights, keys and values are kept in: these models' weights are bf16. What
+// it rounds stays within what design allows a cache in f16, 1e-3 relative in the norm.
+TEST(GoldenModelProductsTest, AutoRoundsBf16WeightsUnlessKeysAreKeptInF32) {
+  const std::vector<GoldenCase> cases = test::GoldenCases("tiny-b");
+  const auto at = std::ranges::find_if(cases, [](const GoldenCase& c) { return c.name() == "image_wide"; });
+  ASSERT_NE(at, cases.end());
+  const auto run = [&](KvType type, CpuProducts products) {
+    test::TracedRun traced;
+    SessionOptions options = ToOptions({"", AttentionChoice::kTiled, 2});
+    options.kv_type = type;
+    options.cpu_products = products;
+    options.trace = test::CollectInto(traced);
+    Session session(SharedModel("tiny-b"), options);
+    RunCase(*at, session, 1);
+    return traced;
+  };
+  const test::TracedRun floats = run(KvType::kF16, CpuProducts::kF32);
+  const test::TracedRun int16 = run(KvType::kF16, CpuProducts::kInt16);
+  const test::TracedRun found = run(KvType::kF16, CpuProducts::kAuto);
+  const test::TracedRun full = run(KvType::kF32, CpuProducts::kAuto);
+  for (const char* name : {"vision.patch_embed", "vision.block.0", "vision.merger", "text.layer.0"}) {
+    SCOPED_TRACE(name);
+    const std::vector<float>& rounded = found.tensors.at(name).floats;
+    EXPECT_EQ(rounded, int16.tensors.at(name).floats);
+    EXPECT_NE(rounded, floats.tensors.at(name).floats);
+    EXPECT_LE(test::RelativeError(rounded, full.tensors.at(name).floats), 1e-3);
+  }
+  EXPECT_EQ(full.tensors.at("logits").floats,
+            run(KvType::kF32, CpuProducts::kF32).tensors.at("logits").floats);
+}
+
 TEST(GoldenModelKvTest, HalfPrecisionCachesKeepTheRobustTokens) {
   for (const char* model : {"tiny-b", "tiny-moe"}) {
     for (const GoldenCase& c : test::GoldenCases(model)) {

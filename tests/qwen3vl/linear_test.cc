@@ -217,8 +217,10 @@ TEST_P(LinearTest, EveryFormatAndShapeWithinItsErrorBound) {
           const std::vector<double>& fast_error = FastError(want, m.w.format, n);
           ASSERT_TRUE(Within(RunLinear(m, x, n, {}, 1), want.y, fast_error));
           // Few rows, and quantised weights, are multiplied as ever.
-          ASSERT_TRUE(Within(RunLinear(m, x, n, {.precision = Precision::kInt16}, 1), want.y,
-                             fast_is_float && n > 12 ? want.int16_error : fast_error));
+          const std::vector<float> int16 = RunLinear(m, x, n, {.precision = Precision::kInt16}, 1);
+          ASSERT_TRUE(Within(int16, want.y, fast_is_float && n > 12 ? want.int16_error : fast_error));
+          ASSERT_EQ(RunLinear(m, x, n, {.precision = Precision::kAuto}, 1),
+                    m.w.format == Format::kF32 ? RunLinear(m, x, n, {}, 1) : int16);
         }
       }
 }
@@ -405,6 +407,26 @@ TEST_P(LinearTest, Int16SumsDoNotOverflowAndNothingIsHidden) {
       for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(std::isnan(y[i]), i / kRows == 5) << i;
     }
   }
+}
+
+// Two inputs of every row are a hundred times as large as the others, and their weights as much smaller, so
+// that the output hides nothing: a scale for 512 columns still costs less than inputs in bf16, which the
+// reference code has by default.
+TEST_P(LinearTest, Int16OutliersCostLessThanBf16Does) {
+  constexpr size_t kRows = 64, kCols = 1024, kTokens = 16;
+  std::vector<float> x = test::SeededNormal(21, kTokens * kCols);
+  Matrix m;
+  m.values = test::SeededNormal(22, kRows * kCols);
+  for (const size_t outlier : {5u, 700u}) {
+    for (size_t i = 0; i < kTokens; ++i) x[i * kCols + outlier] *= 100;
+    for (size_t r = 0; r < kRows; ++r) m.values[r * kCols + outlier] /= 100;
+  }
+  m.w = {reinterpret_cast<const std::byte*>(m.values.data()), Format::kF32, kRows, kCols};
+  const std::vector<double> want = Multiply(m, x, kTokens).y;
+  const std::vector<float> int16 = RunLinear(m, x, kTokens, {.precision = Precision::kInt16}, 1);
+  for (float& v : x) v = hw::ToFloat(hw::ToBF16(v));
+  const std::vector<float> bf16 = RunLinear(m, x, kTokens, {.precision = Precision::kExact}, 1);
+  EXPECT_LT(test::RelativeError(int16, want), test::RelativeError(bf16, want));
 }
 
 TEST_P(LinearTest, LongInputsGoInSeveralPasses) {

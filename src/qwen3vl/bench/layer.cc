@@ -102,8 +102,6 @@ class LayerRun {
   void Attention(const Preset& preset, const std::string& layer, AttentionProblem problem,
                  const Formats& formats) {
     std::vector<Variant> variants;
-    std::vector<AttentionForm> paths = options_.paths;
-    if (paths.empty()) paths = {AttentionForm::kTiled, AttentionForm::kStandard};
     const bool decode = layer == kDecode;
     for (const hw::Format format : formats) {
       problem.kv_format = format;
@@ -115,6 +113,7 @@ class LayerRun {
         problem.layers = Copies(static_cast<size_t>(AttentionBytes(problem)), preset, layer);
       const std::shared_ptr<AttentionData> data = DataFor(preset, layer, problem);
       if (!data) continue;
+      const std::vector<AttentionForm> paths = PathsFor(format);
       for (const AttentionForm path : paths) {
         if (decode && path == AttentionForm::kWeights) continue;  // a row of them: as standard
         // A row is multiplied as tiled ever does it.
@@ -131,6 +130,14 @@ class LayerRun {
       }
     }
     Take(variants);
+  }
+
+  // What sessions run by default is among them: whole numbers unless keys, values or weights are in f32.
+  std::vector<AttentionForm> PathsFor(hw::Format format) const {
+    if (!options_.paths.empty()) return options_.paths;
+    std::vector<AttentionForm> paths = {AttentionForm::kTiled, AttentionForm::kStandard};
+    if (format != hw::Format::kF32) paths.push_back(AttentionForm::kInt16);
+    return paths;
   }
 
   // Null where the inputs cannot be made; a note says why.
@@ -217,7 +224,7 @@ class LayerRun {
         variants.push_back(
             MakeLinearVariant(problem, NewRow(preset, layer, rest + (both ? " --repack off" : ""))));
       if (!options_.exact && !hw::IsQuantized(format) && n_tokens > MaxDotRows(format, Packing::kInt16) &&
-          Contains(options_.paths, AttentionForm::kInt16)) {
+          Contains(PathsFor(format), AttentionForm::kInt16)) {
         problem.precision = Precision::kInt16;
         variants.push_back(MakeLinearVariant(problem, NewRow(preset, layer, rest + " --path int16")));
       }

@@ -24,7 +24,7 @@ struct LayerOptions {
   std::vector<size_t> tokens;        // rows of a product; empty: 1 (text only) and the preset's length
   std::vector<hw::Format> formats;   // of keys and values, and of weights; empty: what is usual for each
   std::optional<KvType> cache_type;  // of keys and values where they are in a cache; absent: as `formats`
-  std::vector<AttentionForm> paths;  // empty: tiled and standard
+  std::vector<AttentionForm> paths;  // empty: tiled, standard, and int16 where nothing is in f32
   size_t threads = 0;                // 0: the physical fast cores
   size_t tile = 0, q_rows = 0;       // 0: by the plan
   bool use_tuning = true;            // follow the stored measurement where no tile is given

@@ -79,7 +79,7 @@ Command AddBenchLayer(CLI::App& bench) {
            "tiled, int16 (tiled, many rows multiplied in 16 bits; with it products of f32, f16 and bf16 "
            "weights are "
            "measured so too), standard, or weights (standard attention that hands out its weights); default: "
-           "tiled,standard",
+           "tiled,standard, and int16 unless keys, values or weights are in f32",
            "PATH,PATH");
   AddTile(*app, o.tile, o.use_tuning);
   AddCount(*app, "--q-rows", o.q_rows, "query rows a task; default: by hardware", 1, kMaxRows);

@@ -210,8 +210,8 @@ void AddPathOptions(CLI::App& app, SessionOptions& s) {
   AddParsed(
       app, "--cpu-products",
       "attention of prompts and pictures, and their products with f32, f16 and bf16 weights, on the CPU: "
-      "f32, int16 (numbers rounded to 16 bits, which takes a quarter less time), or auto: int16 for "
-      "attention to f16, bf16 or q8_0 keys and values; default auto",
+      "f32, int16 (numbers rounded to 16 bits, which takes a quarter less time), or auto: int16 where "
+      "weights, or keys and values, are not in f32, but f32 with --kv-type f32 or --exact; default auto",
       "TYPE", [&s](const std::string& text) {
         s.cpu_products = CpuProducts::kAuto;
         for (const CpuProducts products : {CpuProducts::kF32, CpuProducts::kInt16})

@@ -198,7 +198,7 @@ class DeviceDecoderTest : public testing::TestWithParam<DecoderCase> {
 
   FakeCuda fake_;
   Decoder decoder_{GetParam()};
-  Runtime fast_{SessionOptions{.threads = 1, .use_tuning = false}};
+  Runtime fast_{SessionOptions{.threads = 1, .cpu_products = CpuProducts::kF32, .use_tuning = false}};
   Runtime exactly_{SessionOptions{.threads = 1, .use_tuning = false, .exact = true}};
   Side cpu_{decoder_}, gpu_{decoder_}, exact_{decoder_};
   std::unique_ptr<DeviceDecoder> device_ = decoder_.OnGpu(/*max_rows=*/16);

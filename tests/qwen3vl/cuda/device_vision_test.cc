@@ -147,7 +147,7 @@ class DeviceVisionTest : public testing::TestWithParam<TowerCase> {
 
   FakeCuda fake_;
   Tower tower_{GetParam()};
-  Runtime fast_{SessionOptions{.threads = 1, .use_tuning = false}};
+  Runtime fast_{SessionOptions{.threads = 1, .cpu_products = CpuProducts::kF32, .use_tuning = false}};
   Runtime exactly_{SessionOptions{.threads = 1, .use_tuning = false, .exact = true}};
   std::vector<size_t> blocks_;
 };
