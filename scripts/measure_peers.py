@@ -93,8 +93,8 @@ def attention_round(options, case):
     _, preset, kind, length_option, (*heads, queries, keys, causal), threads = case
     threads = threads or options.threads
     samples = 5 if queries == 1 else 3
-    # As sessions have it by default: prompts on an F16 cache in whole numbers.
-    dtype, path = ("f32", "tiled") if preset.endswith("vision") else ("f16", "int16" if queries > 1 else "tiled")
+    # As sessions have it by default: whole numbers, prompts on an F16 cache, towers on what they have just computed.
+    dtype, path = "f32" if preset.endswith("vision") else "f16", "int16" if queries > 1 else "tiled"
     row = own_rows(options, "layer", "--preset", preset, "--kind", kind, length_option, keys, "--dtype", dtype, "--path",
                    path, "--threads", threads, "--samples", samples)[0]
     result = {"qwen3vl": row["seconds"]["median"]}

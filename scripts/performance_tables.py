@@ -8,7 +8,8 @@
 Between the lines `<!-- rows: FILE -->` and `<!-- end -->` goes a table of the rows in FILE (beside the document, a
 folder in the name is fine) under the machine that they were measured on. `<!-- rows: FILE | COLUMN, COLUMN -->` names
 the columns; without, those that the kind of rows needs. Between `<!-- peers: FILE -->` and `<!-- end -->` goes a table
-of what scripts/measure_peers.py wrote. Python's standard library is all it takes.
+of what scripts/measure_peers.py wrote, under a chart of it, which lies beside FILE as .svg. Python's standard library is
+all it takes.
 """
 import argparse
 import json
@@ -16,6 +17,8 @@ import pathlib
 import re
 import statistics
 import sys
+
+from peers_chart import chart
 
 BLOCK = re.compile(r"(<!-- (rows|peers): ([^|>]+?)(?: \| ([^>]+?))? -->\n).*?(<!-- end -->)", re.DOTALL)
 MISSING = "-"
@@ -157,18 +160,28 @@ def advantage(row):
     return statistics.median(ratios)
 
 
+def peers_rows(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def peers_case(row):
+    """Its name, and for each engine the median as a speed and as it is written."""
+    in_seconds = row["unit"] == "s"
+    speeds = {}
+    for engine in row["rounds"][0]:
+        value = statistics.median(speeds[engine] for speeds in row["rounds"] if engine in speeds)
+        speeds[engine] = (1 / value, seconds(value)) if in_seconds else (value, f"{number(value)} t/s")
+    return row["what"] + (f", {row['isa']}" if row.get("isa", "avx2") != "avx2" else ""), speeds
+
+
 def peers_table(path):
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = peers_rows(path)
     engines = list(dict.fromkeys(name for row in rows for name in row["rounds"][0]))
     columns = ["case", "threads", *engines, "rounds", "against the fastest other"]
     lines = ["| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
     for row in rows:
-        form = seconds if row["unit"] == "s" else lambda value: f"{number(value)} t/s"
-        isa = row.get("isa", "avx2")
-        cells = [row["what"] + (f", {isa}" if isa != "avx2" else ""), str(row["threads"])]
-        for engine in engines:
-            values = [speeds[engine] for speeds in row["rounds"] if engine in speeds]
-            cells.append(form(statistics.median(values)) if values else MISSING)
+        case, speeds = peers_case(row)
+        cells = [case, str(row["threads"])] + [speeds[engine][1] if engine in speeds else MISSING for engine in engines]
         lines.append("| " + " | ".join([*cells, str(len(row["rounds"])), f"{advantage(row):.2f} x"]) + " |")
     e = rows[0]["environment"]
     return [f"{e['cpu']}, {e['physical_cores']} cores, AVX2 only unless a row names more; qwen3vl {e['version']}. Medians over the "
@@ -181,7 +194,9 @@ def section(folder, match):
     if not path.exists():
         return f"{begin}Not measured yet: `{name}`.\n{end}"
     if kind == "peers":
-        return begin + "\n".join(peers_table(path)) + "\n" + end
+        picture = pathlib.Path(name).with_suffix(".svg")
+        link = f"![Speed of each engine beside qwen3vl]({picture.as_posix()})\n\n"
+        return begin + link + "\n".join(peers_table(path)) + "\n" + end
     rows = read_rows(path)
     columns = [c.strip() for c in wanted.split(",")] if wanted else usual_columns(rows)
     unknown = [c for c in columns if c not in COLUMNS]
@@ -189,6 +204,12 @@ def section(folder, match):
         raise ValueError(f"rows: {name}: column {unknown[0]!r}, want some of {', '.join(COLUMNS)}")
     lines = machine_lines(rows) + [""] + table(rows, columns) + commands(rows)
     return begin + "\n".join(lines) + "\n" + end
+
+
+def charts(folder, text):
+    """What the pictures beside the files of peers hold."""
+    paths = [folder / match.group(3) for match in BLOCK.finditer(text) if match.group(2) == "peers"]
+    return {p.with_suffix(".svg"): chart([peers_case(row) for row in peers_rows(p)]) for p in paths if p.exists()}
 
 
 def main():
@@ -203,10 +224,14 @@ def main():
         sys.exit(f"performance_tables.py: {problem}")
     if count == 0:
         sys.exit(f"performance_tables.py: {options.document}: no line <!-- rows: FILE --> with its <!-- end -->")
+    pictures = charts(options.document.parent, before)
     if options.check:
-        sys.exit(0 if after == before else f"performance_tables.py: {options.document}: not what the rows give; "
+        same = after == before and all(p.exists() and p.read_text(encoding="utf-8") == svg for p, svg in pictures.items())
+        sys.exit(0 if same else f"performance_tables.py: {options.document}: not what the rows give; "
                                            "run scripts/performance_tables.py on it")
     options.document.write_text(after, encoding="utf-8")
+    for picture, svg in pictures.items():
+        picture.write_text(svg, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include <cstdlib>
+#include <sstream>
 
 #include "process.h"
 
@@ -65,6 +66,8 @@ TEST(Help, OfEverySubcommandNamesItsOptionsAndShowsExamples) {
     EXPECT_EQ(o.err, "");
     for (const std::string& word : c.mentions) EXPECT_THAT(o.out, HasSubstr(word)) << c.command[0];
     EXPECT_THAT(o.out, HasSubstr("Example")) << c.command[0];
+    std::istringstream lines(o.out);
+    for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 120u) << line;
   }
 }
 

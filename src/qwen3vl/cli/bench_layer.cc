@@ -13,10 +13,10 @@ constexpr size_t kMaxRows = 65536;
 
 constexpr const char* kFooter =
     R"(Every row is checked against a float64 reference before it is timed. Samples of all rows of a group and of the
-machine's peaks (multiply-adds, and reading memory) are taken in turn; a share is the median over the samples of what each
-did of the peak of its round. Decode steps and products of one row use copies in turn that no cache holds. Rounds also tell
-how long a cache line takes from one thread to another: where that changes, a virtual machine's cores were moved, and the
-speed of memory with them.
+machine's peaks (multiply-adds, and reading memory) are taken in turn; a share is the median over the samples of
+what each did of the peak of its round. Decode steps and products of one row use copies in turn that no cache
+holds. Rounds also tell how long a cache line takes from one thread to another: where that changes, a virtual
+machine's cores were moved, and the speed of memory with them.
 Presets: qwen3vl-2b, -4b, -8b, -32b, -30b-a3b (each with .text and .vision), gpt2, esm2-650m, unet3d, manipulation.
 
 Examples:

@@ -12,12 +12,13 @@ namespace qwen3vl::cli {
 namespace {
 
 constexpr const char* kFooter =
-    R"(Measures attention of a model's text and vision layers: each tile and number of query rows a task, on each number of
-threads and instruction set (without --isa: AVX2 and better), and up to which length standard attention is faster. What
-it finds is stored in $XDG_CACHE_HOME/qwen3vl/tuning.json (else ~/.cache/qwen3vl/) for this processor, instruction set,
-number of threads and version; runs with --tile auto use it from then on, and `qwen3vl probe` shows it. Another number of
-threads than usual becomes the default of models with such heads when it was compared with the usual one and is 5 % faster.
-Without the file, or with --tile prescribed, the prescribed tile counts. Let the machine do nothing else meanwhile.
+    R"(Measures attention of a model's text and vision layers: each tile and number of query rows a task, on each number
+of threads and instruction set (without --isa: AVX2 and better), and up to which length standard attention is
+faster. What it finds is stored in $XDG_CACHE_HOME/qwen3vl/tuning.json (else ~/.cache/qwen3vl/) for this processor,
+instruction set, number of threads and version; runs with --tile auto use it from then on, and `qwen3vl probe`
+shows it. Another number of threads than usual becomes the default of models with such heads when it was compared
+with the usual one and is 5 % faster. Without the file, or with --tile prescribed, the prescribed tile counts. Let
+the machine do nothing else meanwhile.
 
 Examples:
   qwen3vl bench tune -m model.gguf

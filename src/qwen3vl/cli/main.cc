@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <new>
 #include <sstream>
 #include <string>
@@ -13,6 +14,7 @@
 #include "qwen3vl/cli/command.h"
 #include "qwen3vl/cli/console.h"
 #include "qwen3vl/cli/failure.h"
+#include "qwen3vl/cli/help_format.h"
 #include "qwen3vl/cli/interrupt.h"
 #include "qwen3vl/environment.h"
 #include "qwen3vl/error.h"
@@ -88,7 +90,7 @@ int Main(int argc, char** argv) {
   app.set_version_flag("--version", "qwen3vl " QWEN3VL_VERSION);
   app.footer(kFooter);
   app.require_subcommand(1);
-  app.get_formatter()->column_width(30);
+  app.formatter(std::make_shared<HelpFormatter>());
   std::vector<Command> commands{AddRun(app),      AddChat(app),   AddProbe(app),   AddInspect(app),
                                 AddTokenize(app), AddVerify(app), AddProfile(app), AddTrace(app)};
   commands.push_back(AddTraceAttention(*commands.back().app));

@@ -17,16 +17,16 @@ namespace qwen3vl::cli {
 namespace {
 
 constexpr const char* kFooter =
-    R"(OUT.safetensors gets, as float32 unless said: input_ids, position_ids [3, N], image_grid_thw, video_grid_thw (int32),
-pixel_values (of clips pixel_values_videos), vision.patch_embed, vision.pos_embed, vision.block.I, vision.merger,
-vision.deepstack.K (vision_image.* and vision_video.* where a prompt has both), text.inputs_embeds, text.layer.I.attn,
-text.layer.I, text.layer.I.with_deepstack, text.final_norm, logits [N, vocab], and with --generate N greedy_tokens [N] (int32) and
-greedy_step_logits [N, vocab]. Generation is greedy and does not stop at an end token.
-The metadata name the attention paths, tile, instruction set, threads and version. The file appears complete or not at
-all; its temporary form needs as much room on the disk again.
+    R"(OUT.safetensors gets, as float32 unless said: input_ids, position_ids [3, N], image_grid_thw, video_grid_thw
+(int32), pixel_values (of clips pixel_values_videos), vision.patch_embed, vision.pos_embed, vision.block.I,
+vision.merger, vision.deepstack.K (vision_image.* and vision_video.* where a prompt has both), text.inputs_embeds,
+text.layer.I.attn, text.layer.I, text.layer.I.with_deepstack, text.final_norm, logits [N, vocab], and with
+--generate N greedy_tokens [N] (int32) and greedy_step_logits [N, vocab]. Generation is greedy and does not stop at
+an end token. The metadata name the attention paths, tile, instruction set, threads and version. The file appears
+complete or not at all; its temporary form needs as much room on the disk again.
 
-Keys and values are kept as f32 here unless --kv-type says otherwise, so that nothing is rounded on the way. Frame lists
-are taken as they are; a folder of frames is sampled at the model's rate with -p, and taken whole with --ids.
+Keys and values are kept as f32 here unless --kv-type says otherwise, so that nothing is rounded on the way. Frame
+lists are taken as they are; a folder of frames is sampled at the model's rate with -p, and taken whole with --ids.
 
 Examples:
   qwen3vl trace -m model/ --ids ids.json --image a.png --generate 8 --out trace.safetensors
@@ -145,8 +145,8 @@ Command AddTrace(CLI::App& root) {
   state->common.session.kv_type = KvType::kF32;
   CLI::App* app = root.add_subcommand(
       "trace",
-      "Writes the intermediate tensors of a prompt into a safetensors file; `trace attention` runs the "
-      "attention operation alone");
+      "Writes the intermediate tensors of a prompt into a safetensors file; `trace attention` runs "
+      "attention alone");
   AddModelOptions(*app, state->common, /*model_required=*/false);
   app->remove_option(app->get_option("--json"));
   AddPromptOptions(*app, state->prompt);

@@ -21,11 +21,12 @@ namespace {
 constexpr const char* kFooter =
     R"(CASE.safetensors holds q [n_heads, q_len, head_dim], k and v [n_kv_heads, kv_len, head_dim] as F32, F16 or BF16;
 optionally bias [n_heads or 1, q_len, kv_len] (F32) and mask [q_len, kv_len] (U8, 1: allowed). Metadata, as texts:
-scale (default 1/sqrt(head_dim)), causal ("1"; aligned at the bottom right), softcap, valid_range ("a,b": keys a to b - 1
-exist), segments ("0,5,9"), window. Order of work: scale, softcap, bias, masks, softmax, times v.
+scale (default 1/sqrt(head_dim)), causal ("1"; aligned at the bottom right), softcap, valid_range ("a,b": keys a to
+b - 1 exist), segments ("0,5,9"), window. Order of work: scale, softcap, bias, masks, softmax, times v.
 
-OUT.safetensors gets out [n_heads, q_len, head_dim] and lse [n_heads, q_len] (-inf where nothing is seen); its metadata
-say which path ran and why. Without --kv-type k and v are read as they are; with it they pass through a KV cache.
+OUT.safetensors gets out [n_heads, q_len, head_dim] and lse [n_heads, q_len] (-inf where nothing is seen); its
+metadata say which path ran and why. Without --kv-type k and v are read as they are; with it they pass through a KV
+cache.
 
 Example:
   qwen3vl trace attention --in case.safetensors --out result.safetensors --attention tiled --tile 64 --isa avx2)";

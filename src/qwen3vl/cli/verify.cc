@@ -16,9 +16,10 @@ namespace {
 
 constexpr const char* kFooter =
     R"(Both paths read the same queries, keys and values (the same cache, in whatever format it is kept), so they
-differ by the order of float32 sums alone, or by what --cpu-products and --gpu-scores round. rel is the largest |difference| / |standard| in the Euclidean norm over the
-calls of a layer, max the largest single difference. Exit code 1 when rel of any layer is over --tolerance, and
-when a layer ran on standard attention alone, which leaves nothing to compare.
+differ by the order of float32 sums alone, or by what --cpu-products and --gpu-scores round. rel is the largest
+|difference| / |standard| in the Euclidean norm over the calls of a layer, max the largest single difference.
+Exit code 1 when rel of any layer is over --tolerance, and when a layer ran on standard attention alone, which
+leaves nothing to compare.
 Without -p and --ids a built-in text is used, or fixed token ids where the model came without a tokenizer.
 
 Examples:
