@@ -153,8 +153,8 @@ TEST(GoldenModelIsaTest, SameTokensOnEveryInstructionSet) {
   hw::SelectIsa(before);
 }
 
-// CpuProducts::kAuto goes by what weights, keys and values are kept in: these models' weights are bf16. What
-// it rounds stays within what design allows a cache in f16, 1e-3 relative in the norm.
+// CpuProducts::kAuto goes by what weights, keys and values are kept in: these weights are bf16. What it
+// rounds stays within what a cache in f16 may cost, 1e-3 relative in the norm.
 TEST(GoldenModelProductsTest, AutoRoundsBf16WeightsUnlessKeysAreKeptInF32) {
   const std::vector<GoldenCase> cases = test::GoldenCases("tiny-b");
   const auto at = std::ranges::find_if(cases, [](const GoldenCase& c) { return c.name() == "image_wide"; });

@@ -410,8 +410,8 @@ TEST_P(LinearTest, Int16SumsDoNotOverflowAndNothingIsHidden) {
 }
 
 // Two inputs of every row are a hundred times as large as the others, and their weights as much smaller, so
-// that the output hides nothing: a scale for 512 columns still costs less than inputs in bf16, which the
-// reference code has by default.
+// that the output hides nothing: a scale for 512 columns still costs less than inputs in bf16, the type that
+// the models are published in.
 TEST_P(LinearTest, Int16OutliersCostLessThanBf16Does) {
   constexpr size_t kRows = 64, kCols = 1024, kTokens = 16;
   std::vector<float> x = test::SeededNormal(21, kTokens * kCols);

@@ -132,7 +132,7 @@ class LayerRun {
     Take(variants);
   }
 
-  // What sessions run by default is among them: whole numbers unless keys, values or weights are in f32.
+  // Where --path says nothing: whole numbers too, where keys, values or weights have 16 bits or fewer.
   std::vector<AttentionForm> PathsFor(hw::Format format) const {
     if (!options_.paths.empty()) return options_.paths;
     std::vector<AttentionForm> paths = {AttentionForm::kTiled, AttentionForm::kStandard};

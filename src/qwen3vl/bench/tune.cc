@@ -79,8 +79,7 @@ class TuneRun {
     {
       const auto data = std::make_shared<AttentionData>(problem);
       std::vector<Variant> variants;
-      for (const Candidate& c : candidates)
-        variants.push_back(MakeVariant(data, shape, TiledForm(problem), c.plan));
+      for (const Candidate& c : candidates) variants.push_back(MakeVariant(data, shape, kTiledForm, c.plan));
       rows = Take(variants);
     }
     const size_t best = BestPlan(rows);
@@ -132,10 +131,8 @@ class TuneRun {
     return candidates;
   }
 
-  // As sessions have it by default (CpuProducts::kAuto).
-  static AttentionForm TiledForm(const AttentionProblem& p) {
-    return p.cache ? AttentionForm::kInt16 : AttentionForm::kTiled;
-  }
+  // As sessions have it by default (CpuProducts::kAuto), of text and of towers in 16 bits or fewer.
+  static constexpr AttentionForm kTiledForm = AttentionForm::kInt16;
 
   Variant MakeVariant(const std::shared_ptr<AttentionData>& data, const TuneShape& shape, AttentionForm form,
                       const hw::TilePlan& plan) const {
@@ -177,7 +174,7 @@ class TuneRun {
                     const hw::TunedPlan& tuned) const {
     const hw::TilePlan plan = PlanOf(problem, tuned);
     const auto data = std::make_shared<AttentionData>(problem);
-    std::vector<Variant> variants = {MakeVariant(data, shape, TiledForm(problem), plan),
+    std::vector<Variant> variants = {MakeVariant(data, shape, kTiledForm, plan),
                                      MakeVariant(data, shape, AttentionForm::kStandard, plan)};
     const std::vector<Row> rows = Take(variants);
     return StandardIsFaster(rows[0], rows[1]);
