@@ -3,9 +3,13 @@
 // about 80 tokens.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <thread>
 
 #include "process.h"
 #include "support/bmp.h"
@@ -51,6 +55,31 @@ TEST(RunPictures, AGivenBoundIsObeyedAndTheMessageNamesAContextThatHoldsThePromp
   EXPECT_EQ(o.exit_code, 1) << o;
   const nlohmann::json whole = OutJson(Ask({"--max-image-tokens", "1000"}));
   EXPECT_THAT(o.err, HasSubstr("raise it to " + whole["prompt_tokens"].dump()));
+}
+
+TEST(RunPictures, MayComeThroughAPipe) {
+  const auto ask = [](const std::string& picture, const std::string& input) {
+    return RunCommand({"run", "-m", TinyModel(), "-n", "8", "-p", "x", "--json", "--image", picture}, input);
+  };
+  std::ifstream file(TinyPicture(), std::ios::binary);
+  const std::string bytes(std::istreambuf_iterator<char>(file), {});
+  const nlohmann::json wanted = OutJson(ask(TinyPicture(), ""));
+  const nlohmann::json piped = OutJson(ask("-", bytes));
+  EXPECT_EQ(piped["text"], wanted["text"]);
+  EXPECT_EQ(piped["image_tokens"], wanted["image_tokens"]);
+  EXPECT_EQ(piped["pictures"][0]["name"], "standard input");
+
+  const TempDir folder;
+  const std::string pipe = folder.File("pipe");
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  const std::jthread writer([&] { std::ofstream(pipe, std::ios::binary) << bytes; });
+  EXPECT_EQ(OutJson(ask(pipe, ""))["text"], wanted["text"]);
+
+  for (const std::string bad : {"", "not a picture", "\xff\xd8\xff\xe0 cut off"}) {
+    const Outcome o = ask("-", bad);
+    EXPECT_EQ(o.exit_code, 3) << o;
+    EXPECT_THAT(o.err, HasSubstr("standard input: "));
+  }
 }
 
 TEST(RunPictures, TraceKeepsTheReferenceSize) {

@@ -19,6 +19,9 @@
 namespace qwen3vl::cli {
 namespace {
 
+// A stream may have no end.
+constexpr size_t kMaxBytes = size_t{1} << 30;
+
 [[noreturn]] void RefuseFile(const std::string& path, const std::string& why) {
   throw Failure(kBadFile, path + ": " + why);
 }
@@ -44,9 +47,13 @@ std::string ReadText(const std::string& path) {
   if (!file) RefuseFile(path, std::generic_category().message(errno));
   std::string text;
   char block[1 << 16];
-  while (const size_t n = std::fread(block, 1, sizeof block, file)) text.append(block, n);
+  const std::string name = standard ? "standard input" : path;
+  while (const size_t n = std::fread(block, 1, sizeof block, file)) {
+    text.append(block, n);
+    if (text.size() > kMaxBytes) RefuseFile(name, "more than 1 GiB, want less");
+  }
   CheckInterrupted();
-  if (std::ferror(file)) RefuseFile(standard ? "standard input" : path, "cannot be read");
+  if (std::ferror(file)) RefuseFile(name, "cannot be read");
   return text;
 }
 

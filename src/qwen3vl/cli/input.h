@@ -11,7 +11,8 @@
 
 namespace qwen3vl::cli {
 
-// The whole file, or of stdin when `path` is "-". Throws Failure(kBadFile); Error(kCancelled) on Ctrl-C.
+// The whole file, or of stdin when `path` is "-". Throws Failure(kBadFile), also beyond 1 GiB;
+// Error(kCancelled) on Ctrl-C.
 std::string ReadText(const std::string& path);
 // "-" stands for stdin, of which one line end at the end is dropped; anything else is the text itself.
 std::string TextArgument(const std::string& text);

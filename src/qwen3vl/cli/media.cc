@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "qwen3vl/cli/failure.h"
+#include "qwen3vl/cli/input.h"
 #include "qwen3vl/cli/interrupt.h"
 
 namespace qwen3vl::cli {
@@ -55,7 +56,12 @@ Medium LoadMedium(const MediaArgument& argument, const MediaOptions& options) {
   CheckInterrupted();
   return ReadingFiles([&] {
     Medium m{.name = argument.value, .part = {}};
-    if (argument.clip) {
+    if (argument.stream) {
+      const std::string file = ReadText(argument.value);
+      if (argument.value == "-") m.name = "standard input";
+      m.part.picture = std::make_shared<const Picture>(DecodePicture(
+          {reinterpret_cast<const uint8_t*>(file.data()), file.size()}, m.name, options.picture));
+    } else if (argument.clip) {
       m.part.clip = std::make_shared<const Clip>(LoadFrames(argument.value, options));
     } else {
       m.part.picture = std::make_shared<const Picture>(LoadPicture(argument.value, options.picture));
@@ -69,6 +75,13 @@ ClipSampling SamplingFor(const std::vector<MediaArgument>& arguments, const Comm
   return ReadingFiles([&] {
     return InspectModel(options.model, {.mmproj = options.mmproj, .session = {}}).info.clip_sampling;
   });
+}
+
+void CheckStdinReadOnce(const std::vector<MediaArgument>& arguments, bool by_text) {
+  const auto readers =
+      std::ranges::count_if(arguments, [](const MediaArgument& a) { return a.stream && a.value == "-"; });
+  if (readers + (by_text ? 1 : 0) > 1)
+    throw CLI::ValidationError("'-' is given more than once, want one thing from stdin");
 }
 
 std::vector<Medium> LoadMedia(const std::vector<MediaArgument>& arguments, const MediaOptions& options) {

@@ -17,6 +17,8 @@ struct Medium {
 
 // Throws Error or Failure naming the file.
 Medium LoadMedium(const MediaArgument& argument, const MediaOptions& options);
+// Throws CLI::ValidationError where more than one picture, or one and the text, would come from stdin.
+void CheckStdinReadOnce(const std::vector<MediaArgument>& arguments, bool by_text);
 std::vector<Medium> LoadMedia(const std::vector<MediaArgument>& arguments, const MediaOptions& options);
 
 // How the clips among `arguments` are sampled: as the files of the model say, which is not loaded yet.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <filesystem>
 
 #include "qwen3vl/cli/text_format.h"
 
@@ -305,7 +306,11 @@ std::vector<MediaArgument> MediaOptions::Items() const {
   std::vector<MediaArgument> items;
   size_t images = 0, videos = 0;
   for (const CLI::Option* option : app->parse_order()) {
-    if (option == image) items.push_back({false, image->results().at(images++)});
+    if (option == image) {
+      const std::string& value = image->results().at(images++);
+      std::error_code problem;
+      items.push_back({false, value, value == "-" || std::filesystem::is_fifo(value, problem)});
+    }
     if (option == video) items.push_back({true, video->results().at(videos++)});
   }
   return items;
@@ -313,7 +318,9 @@ std::vector<MediaArgument> MediaOptions::Items() const {
 
 void AddMediaOptions(CLI::App& app, MediaOptions& o) {
   o.app = &app;
-  o.image = app.add_option("--image", "picture: JPEG, PNG, WebP, GIF or BMP; repeatable")->type_name("FILE");
+  o.image =
+      app.add_option("--image", "picture: JPEG, PNG, WebP, GIF or BMP; - reads it from stdin; repeatable")
+          ->type_name("FILE");
   o.video = app.add_option("--video",
                            "clip: a folder of frame pictures, or frame files with commas between them; "
                            "repeatable")

@@ -15,7 +15,8 @@ namespace qwen3vl::cli {
 // A picture or a clip as the command line names it, in the order given.
 struct MediaArgument {
   bool clip = false;
-  std::string value;  // file; clips: folder, or frame files with commas between them
+  std::string value;    // file; clips: folder, or frame files with commas between them
+  bool stream = false;  // a picture that comes through a pipe; "-" is stdin then
 };
 
 struct MediaOptions {

@@ -32,6 +32,8 @@ PromptInput::PromptInput(const PromptOptions& options, const CommonOptions& comm
                          const std::string& default_text)
     : default_text_(default_text) {
   if (options.text && options.ids_path) throw CLI::ValidationError("-p and --ids exclude each other");
+  const std::vector<MediaArgument> named = options.media.Items();
+  CheckStdinReadOnce(named, options.text == "-" || options.ids_path == "-");
   if (options.text) text_ = TextArgument(*options.text);
   if (options.ids_path) {
     ids_path_ = *options.ids_path;
@@ -40,7 +42,6 @@ PromptInput::PromptInput(const PromptOptions& options, const CommonOptions& comm
   }
   MediaOptions media = options.media;
   media.whole_folders |= ids_.has_value();  // the ids say how many frames there are
-  const std::vector<MediaArgument> named = media.Items();
   media.sampling = SamplingFor(named, common);
   media_ = LoadMedia(named, media);
 }

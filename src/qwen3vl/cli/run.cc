@@ -35,6 +35,7 @@ Examples:
   qwen3vl run -m model.gguf --image a.png -p "Where is the cat? Answer with a box." --draw-boxes boxes.png
   qwen3vl run -m model.gguf --video frames/ --fps 30 -p "What happens?"
   git diff | qwen3vl run -m model.gguf -p -
+  curl -s https://example.org/cat.jpg | qwen3vl run -m model.gguf --image - -p "What is this?"
   qwen3vl run -m model.gguf --input questions.jsonl > answers.jsonl)";
 
 Json ResultJson(const Reply& reply, const Engine& engine, const RunState& state,
@@ -53,8 +54,9 @@ Json ResultJson(const Reply& reply, const Engine& engine, const RunState& state,
 }
 
 ExitCode RunOnce(RunState& state, Console& console) {
-  const std::string prompt = TextArgument(*state.prompt);
   const std::vector<MediaArgument> named = state.media.Items();
+  CheckStdinReadOnce(named, *state.prompt == "-");
+  const std::string prompt = TextArgument(*state.prompt);
   state.media.sampling = SamplingFor(named, state.common);
   const std::vector<Medium> media = LoadMedia(named, state.media);
   if (state.boxes_path && (media.size() != 1 || !media.front().part.picture))
