@@ -27,8 +27,8 @@ constexpr attention::CpuProducts ToProducts(CpuProducts products) {
   return products == CpuProducts::kInt16 ? attention::CpuProducts::kInt16 : attention::CpuProducts::kF32;
 }
 
-// Whether the CPU multiplies many rows in whole numbers: those of text attention, and with kAuto no others
-// unless these.
+// Whether the CPU multiplies many rows of text attention in whole numbers. Where it does not, kAuto means
+// floats for everything else too.
 inline bool RoundsProducts(const SessionOptions& options) {
   if (options.exact || options.cpu_products == CpuProducts::kF32) return false;
   return options.cpu_products == CpuProducts::kInt16 || options.kv_type != KvType::kF32;
