@@ -17,6 +17,7 @@ GenerateOptions Greedy(size_t tokens) {
   o.max_tokens = tokens;
   o.sampling = SamplingOptions{};
   o.ignore_end = true;
+  o.draft_tokens = 0;  // single steps are what is measured
   return o;
 }
 

@@ -13,6 +13,8 @@ namespace qwen3vl::attention {
 namespace {
 
 PathOutcome TryCuda(const Inputs& in, const Outputs& out, const Options& options, size_t* tile) {
+  if (options.each_alone)
+    return {FallbackCause::kUnsupported, "cuda: rows are to be as each alone, which the CPU's paths do"};
   if (FaultAsked(Fault::kDevice))
     return {FallbackCause::kDevice, "cuda: no device (asked for by QWEN3VL_FAULT)"};
   if (FaultAsked(Fault::kLaunch))
@@ -94,6 +96,7 @@ std::string_view Name(CpuProducts products) {
 
 AttentionReport Attend(const Inputs& in, const Outputs& out, const Options& options, Workspace& workspace) {
   CheckProblem(in, out);
+  if (options.each_alone) CheckEachAlone(in, out);
   AttentionReport report;
   report.asked = options.request;
   const auto done = [&] {
@@ -113,7 +116,7 @@ AttentionReport Attend(const Inputs& in, const Outputs& out, const Options& opti
     PathOutcome outcome = TryTiled(in, out, options, workspace, &report.tile);
     if (outcome.cause == FallbackCause::kNone) outcome = CheckNumbers(in, out, options, "tiled");
     if (outcome.cause == FallbackCause::kNone) {
-      if (UsesInt16(in, options)) report.products = CpuProducts::kInt16;
+      if (!options.each_alone && UsesInt16(in, options)) report.products = CpuProducts::kInt16;
       return done();
     }
     Note(outcome, report);

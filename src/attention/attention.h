@@ -112,6 +112,10 @@ struct Options {
   const std::atomic<bool>* cancel =
       nullptr;                // handed to every ParallelFor as hw::Threads{plan.threads, cancel}
   bool check_finite = false;  // look for non-finite results of finite inputs, and fall back on them
+  // Every q row is computed as if it were the only one of the call and saw keys up to its own place: it gets
+  // the same bits, which otherwise depend on the rows beside it. For a few tokens on a KV cache, with a
+  // causal mask and no bias, `allowed`, segments, log-sum-exp or weights; not on a GPU.
+  bool each_alone = false;
 };
 
 // What was asked, what ran, and why they differ if they do.

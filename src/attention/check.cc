@@ -114,6 +114,15 @@ void CheckProblem(const Inputs& in, const Outputs& out) {
            Str(out.out_row_stride));
 }
 
+void CheckEachAlone(const Inputs& in, const Outputs& out) {
+  const Mask& mask = in.mask;
+  if (!in.cache || !mask.causal || mask.bias || mask.allowed || !mask.segments.empty() || out.lse ||
+      out.weights)
+    Reject(
+        "rows as each alone want a KV cache, a causal mask, and neither bias, holes and segments nor "
+        "log-sum-exp and weights");
+}
+
 bool ResultIsFinite(const Shape& s, const Outputs& out) noexcept {
   const size_t width = s.n_heads * s.head_dim;
   const size_t stride = out.out_row_stride ? out.out_row_stride : width;

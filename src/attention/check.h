@@ -9,6 +9,8 @@ namespace qwen3vl::attention {
 // Throws Error(kInvalidArgument) naming the first contradiction in the problem. q_len, kv_len and batch may
 // be 0.
 void CheckProblem(const Inputs& in, const Outputs& out);
+// The same for what Options::each_alone wants besides.
+void CheckEachAlone(const Inputs& in, const Outputs& out);
 
 // Whether every element of the result is finite.
 bool ResultIsFinite(const Shape& shape, const Outputs& out) noexcept;

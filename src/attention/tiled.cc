@@ -34,6 +34,7 @@ struct Cut {
   size_t splits = 1;       // of the kv rows
   size_t split_rows = 0;   // kv rows per split, a multiple of KvUnit
   size_t columns = 0;      // batch * n_kv_heads * head_chunks: tasks that share no kv head's q tile
+  bool operator==(const Cut&) const = default;
   size_t rows() const { return tokens * heads; }
   size_t tasks() const { return columns * q_tiles * splits; }
 };
@@ -196,12 +197,11 @@ void WriteLogSumExp(const Inputs& in, const Outputs& out, OutputRow row, float r
   out.lse[(row.batch * shape.n_heads + row.head) * shape.q_len + row.token] = static_cast<float>(lse);
 }
 
-PathOutcome AttendTiled(const Inputs& in, const Outputs& out, const Options& options, Workspace& workspace,
-                        size_t* tile) {
+namespace {
+
+PathOutcome RunCut(const Inputs& in, const Outputs& out, const Cut& cut, const Options& options,
+                   Workspace& workspace) {
   const Shape& shape = in.shape;
-  if (shape.batch == 0 || shape.q_len == 0) return {};
-  const Cut cut = MakeCut(in, options);
-  *tile = cut.tile;
   const size_t n_tasks = cut.tasks();
   const hw::Threads threads{std::min(std::max<size_t>(1, options.plan.threads), n_tasks), options.cancel};
   const size_t scratch_bytes = ScratchOf(cut.rows(), cut.tile, shape.head_dim).bytes;
@@ -228,11 +228,61 @@ PathOutcome AttendTiled(const Inputs& in, const Outputs& out, const Options& opt
       MergeAndWrite(TaskAt(in, out, cut, index * cut.splits), partials + index * cut.splits * partial_floats,
                     partial_floats, cut.splits);
     });
-  if (FaultAsked(Fault::kNan)) {
+  return {};
+}
+
+// Tokens `first` to first + n - 1 of a sequence, and the keys up to the last of them.
+struct TokenRun {
+  Inputs in;
+  Outputs out;
+
+  TokenRun(const Inputs& all, const Outputs& all_out, size_t first, size_t n) : in(all), out(all_out) {
+    in.shape.q_len = n;
+    in.shape.kv_len -= all.shape.q_len - first - n;
+    in.q.data = RowAddress(all.q, 0, first, 0);
+    out.out = OutputAddress(all, all_out, {0, first, 0});
+  }
+};
+
+// Tokens that would be cut alike share the readings of their keys and values: a task's rows get the same sums
+// in the same order as each alone. Not so whole numbers, whose scales depend on what the rows see together.
+PathOutcome RunEachAlone(const Inputs& in, const Outputs& out, const Options& options, Workspace& workspace,
+                         size_t* tile) {
+  const size_t n = in.shape.q_len;
+  for (size_t first = 0, end; first < n; first = end) {
+    const auto cut_of = [&](size_t token) { return MakeCut(TokenRun(in, out, token, 1).in, options); };
+    Cut cut = cut_of(first);
+    *tile = std::max(*tile, cut.tile);
+    end = first + 1;
+    const bool whole_numbers = cut.int16 || in.cache->format == hw::Format::kQ8_0;
+    while (end < n && !whole_numbers && (end - first + 1) * cut.heads <= kMaxSplitQRows && cut_of(end) == cut)
+      ++end;
+    const TokenRun run(in, out, first, end - first);
+    cut.tokens = end - first;
+    const PathOutcome outcome = RunCut(run.in, run.out, cut, options, workspace);
+    if (outcome.cause != FallbackCause::kNone) return outcome;
+  }
+  return {};
+}
+
+}  // namespace
+
+PathOutcome AttendTiled(const Inputs& in, const Outputs& out, const Options& options, Workspace& workspace,
+                        size_t* tile) {
+  if (in.shape.batch == 0 || in.shape.q_len == 0) return {};
+  PathOutcome outcome;
+  if (options.each_alone) {
+    outcome = RunEachAlone(in, out, options, workspace, tile);
+  } else {
+    const Cut cut = MakeCut(in, options);
+    *tile = cut.tile;
+    outcome = RunCut(in, out, cut, options, workspace);
+  }
+  if (outcome.cause == FallbackCause::kNone && FaultAsked(Fault::kNan)) {
     const float nan = std::numeric_limits<float>::quiet_NaN();
     EncodeRow(out.out_format, &nan, 1, out.out);
   }
-  return {};
+  return outcome;
 }
 
 }  // namespace qwen3vl::attention

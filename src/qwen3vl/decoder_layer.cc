@@ -66,6 +66,7 @@ void AttentionBlock(const DecoderStep& step, ConstView normed, View out, bool ac
   call.inputs.q = {.data = q.data, .row_stride = q.row_stride, .head_stride = c.head_dim};
   call.inputs.cache = &layer;
   call.inputs.mask = step.mask;
+  call.each_alone = step.each_alone;
   call.out = scratch.attended.data();
   call.weights = step.attention_weights;
   runtime.Attend(call);

@@ -35,6 +35,7 @@ struct DecoderStep {
   const rope::RopeTable* rope = nullptr;  // [n]
   attention::KvCache* cache = nullptr;
   attention::Mask mask;                // causal unless the caller wants more
+  bool each_alone = false;             // every token gets the bits that it would get alone; up to four
   float* attention_weights = nullptr;  // optional output [n_heads, n, kv_len]
 };
 

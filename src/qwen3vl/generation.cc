@@ -43,6 +43,14 @@ void CheckOptions(const ModelConfig& config, const SessionOptions& o) {
                                                    std::to_string(config.text.n_layers - 1));
 }
 
+int32_t Chosen(const GenerateOptions& options, std::span<const float> logits) {
+  const int32_t id = options.choose(logits);
+  if (id < 0 || static_cast<size_t>(id) >= logits.size())
+    throw Error(ErrorCode::kInvalidArgument,
+                "choose: token " + std::to_string(id) + ", want 0 to " + std::to_string(logits.size() - 1));
+  return id;
+}
+
 }  // namespace
 
 Generator::Generator(std::shared_ptr<const Model::Impl> model, const SessionOptions& options)
@@ -93,6 +101,9 @@ bool Generator::Report(Phase phase, size_t done, size_t total) {
 Reply Generator::Run(Prompt prompt, const GenerateOptions& options) {
   const Clock::time_point start = Clock::now();
   if (options.sampling) CheckSampling(*options.sampling);
+  if (options.draft_tokens >= kMaxEachAlone)
+    throw Error(ErrorCode::kInvalidArgument, "draft tokens: " + std::to_string(options.draft_tokens) +
+                                                 ", want 0 to " + std::to_string(kMaxEachAlone - 1));
   if (prompt.ids.size() > cache_.shape().capacity)
     throw Error(ErrorCode::kInvalidArgument,
                 "prompt: " + std::to_string(prompt.ids.size()) + " tokens, but the context holds " +
@@ -241,27 +252,70 @@ std::span<const float> Generator::Prefill(const Prompt& prompt, size_t from_toke
   return logits.last(vocab_size);
 }
 
-std::span<const float> Generator::Step(int32_t id) {
-  const int32_t at = static_cast<int32_t>(sequence_.next_position);
-  const rope::Position position{at, at, at};
-  const std::span<const float> logits =
-      Forward({.ids = {&id, 1}, .positions = {&position, 1}, .visual = {}}, LogitsOf::kLastToken);
-  sequence_.ids.push_back(id);
-  sequence_.positions.push_back(position);
-  sequence_.sources.push_back({Prompt::kText, 0});
-  ++sequence_.next_position;
+std::span<const float> Generator::Step(std::span<const int32_t> ids) {
+  std::vector<rope::Position> positions;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const int32_t at = static_cast<int32_t>(sequence_.next_position + i);
+    positions.push_back({at, at, at});
+  }
+  const Clock::time_point start = Clock::now();
+  const TextChunk chunk{.ids = ids, .positions = positions, .visual = {}, .each_alone = ids.size() > 1};
+  const std::span<const float> logits = Forward(chunk, LogitsOf::kAllTokens);
+  draft_.Timed(ids.size(), SecondsSince(start));
+  sequence_.ids.insert(sequence_.ids.end(), ids.begin(), ids.end());
+  sequence_.positions.insert(sequence_.positions.end(), positions.begin(), positions.end());
+  sequence_.sources.resize(sequence_.sources.size() + ids.size(), {Prompt::kText, 0});
+  sequence_.next_position += ids.size();
   return logits;
+}
+
+void Generator::Drop(size_t n) {
+  n = std::min(n, cache_.length());
+  cache_.Truncate(cache_.length() - n);
+  sequence_.ids.resize(sequence_.ids.size() - n);
+  sequence_.positions.resize(sequence_.positions.size() - n);
+  sequence_.sources.resize(sequence_.sources.size() - n);
+  sequence_.next_position -= n;
+}
+
+std::span<const int32_t> Generator::Guess(int32_t id, const GenerateOptions& options, const Reply& reply) {
+  // A check that may recompute a call would do so for all of its tokens.
+  const bool possible = text_.CanStandAlone() && !runtime_.AsksForGpu() && !options_.check_finite;
+  const size_t most =
+      std::min({possible ? options.draft_tokens : 0, kMaxEachAlone - 1,
+                options.max_tokens - reply.ids.size() - 1, cache_.shape().capacity - cache_.length() - 1});
+  sequence_.ids.push_back(id);
+  std::span<const int32_t> guess = draft_.Guess(sequence_.ids, most);
+  sequence_.ids.pop_back();
+  if (options.ignore_end) return guess;
+  // Nothing is wanted after an end token.
+  const std::vector<int32_t>& ends = model_->files.config.sampling.stop_ids;
+  return guess.first(static_cast<size_t>(std::ranges::find_first_of(guess, ends) - guess.begin()));
 }
 
 void Generator::Decode(std::span<const float> logits, const GenerateOptions& options, Reply& reply) {
   // The trace of the prompt ends here; of the answer it gets tokens and logits only.
   const TraceFn trace = std::exchange(runtime_.trace, nullptr);
-  struct Restore {
-    Runtime& runtime;
+  // The tokens of the last step: the newest one of the answer and guesses after it, of which the first
+  // `came_true` turned out to be the answer's next ones. Others leave the cache in any case.
+  struct Steps {
+    Generator& generator;
     const TraceFn& trace;
-    ~Restore() { runtime.trace = trace; }
-  } restore{runtime_, trace};
+    std::vector<int32_t> ids;
+    size_t came_true = 0;
 
+    void DropOthers() {
+      if (!ids.empty()) generator.Drop(ids.size() - 1 - came_true);
+      ids.clear();
+      came_true = 0;
+    }
+    ~Steps() {
+      DropOthers();
+      generator.runtime_.trace = trace;
+    }
+  } last{*this, trace};
+
+  const size_t vocab_size = model_->files.config.text.vocab_size;
   const std::vector<int32_t>& ends = model_->files.config.sampling.stop_ids;
   Sampler sampler(options.sampling ? *options.sampling : ToSamplingOptions(model_->files.config.sampling),
                   sequence_.ids);
@@ -278,13 +332,17 @@ void Generator::Decode(std::span<const float> logits, const GenerateOptions& opt
   try {
     while (reply.ids.size() < options.max_tokens) {
       runtime_.CheckCancelled();
-      if (!AreNumbers(logits)) {
+      const std::span<const float> row = logits.subspan(last.came_true * vocab_size, vocab_size);
+      const bool are_numbers = AreNumbers(row);
+      if (!are_numbers) {
         if (options_.verify) break;  // the deviations, which are wanted, tell it
-        Reset();                     // keys and values of the cache may be no numbers either
+        last.ids.clear();
+        Reset();  // keys and values of the cache may be no numbers either
       }
-      const int32_t id = sampler.Next(logits);
-      const size_t shape[] = {1, logits.size()};
-      if (trace) trace({.name = "greedy_step_logits", .shape = shape, .f32 = logits.data()});
+      const int32_t id = options.choose && are_numbers ? Chosen(options, row) : sampler.Next(row);
+      if (!reply.ids.empty()) draft_.Learn(id);
+      const size_t shape[] = {1, row.size()};
+      if (trace) trace({.name = "greedy_step_logits", .shape = shape, .f32 = row.data()});
       if (!options.ignore_end && std::ranges::find(ends, id) != ends.end()) {
         reply.finish = FinishReason::kStop;
         break;
@@ -298,11 +356,22 @@ void Generator::Decode(std::span<const float> logits, const GenerateOptions& opt
         break;
       }
       if (reply.ids.size() == options.max_tokens) break;
+      if (last.came_true + 1 < last.ids.size() && last.ids[last.came_true + 1] == id) {
+        ++last.came_true;
+        ++reply.accepted_tokens;
+        continue;
+      }
+      last.DropOthers();
       if (cache_.length() == cache_.shape().capacity) {
         reply.finish = FinishReason::kContextFull;
         break;
       }
-      logits = Step(id);
+      std::vector<int32_t> ids{id};
+      const std::span<const int32_t> guess = Guess(id, options, reply);
+      ids.insert(ids.end(), guess.begin(), guess.end());
+      logits = Step(ids);
+      reply.drafted_tokens += guess.size();
+      last.ids = std::move(ids);
     }
   } catch (const CancelledSignal&) {
     reply.finish = FinishReason::kCancelled;

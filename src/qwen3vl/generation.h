@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "attention/kv_cache.h"
+#include "qwen3vl/draft.h"
 #include "qwen3vl/model.h"
 #include "qwen3vl/prompt.h"
 #include "qwen3vl/runtime.h"
@@ -56,8 +57,12 @@ class Generator {
                       Reply& reply);
   std::span<const float> Prefill(const Prompt& prompt, size_t from_token);
   void Decode(std::span<const float> logits, const GenerateOptions& options, Reply& reply);
-  // One token on top of the cache. The cache is as before when it throws.
-  std::span<const float> Step(int32_t id);
+  // Tokens that may follow the newest one of the sequence and `id`, to be computed along with `id`.
+  std::span<const int32_t> Guess(int32_t id, const GenerateOptions& options, const Reply& reply);
+  // Tokens on top of the cache: logits [ids, vocab_size]. The cache is as before when it throws.
+  std::span<const float> Step(std::span<const int32_t> ids);
+  // Drops the last n tokens of the cache and the sequence.
+  void Drop(size_t n);
   std::span<const float> Forward(const TextChunk& chunk, LogitsOf logits);
   void TraceInputs(const Prompt& prompt) const;
   bool Report(Phase phase, size_t done, size_t total);
@@ -72,6 +77,7 @@ class Generator {
   std::unique_ptr<VisionModel> vision_;
   Prompt sequence_;                 // what the cache holds: ids, pictures and positions of its tokens
   std::vector<Features> features_;  // one a visual of sequence_; empty rows: not encoded yet
+  Draft draft_;
   std::atomic<bool> in_call_{false};
 };
 

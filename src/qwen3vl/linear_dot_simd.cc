@@ -193,16 +193,36 @@ HWY_INLINE float DotRowInt8(const uint8_t* src, size_t cols, const std::byte* x,
 }
 
 #if HWY_TARGET <= HWY_AVX2
+// N activation rows from `col` on.
+template <Format kFormat, size_t N>
+HWY_INLINE void DotInterleaved(const ProductTask& task, size_t row, size_t col) {
+  const size_t cols = task.w->cols, stride = QuantizedRow::Bytes(cols);
+  const auto* rows = reinterpret_cast<const uint8_t*>(task.w->interleaved + row * task.w->row_bytes());
+  __m256 sum[N];
+  DotEightRows<kFormat>(rows, cols, task.packed + col * stride, stride, sum);
+  alignas(32) float sums[kInterleavedRows];
+  for (size_t c = 0; c < N; ++c) {
+    _mm256_store_ps(sums, sum[c]);
+    for (size_t i = 0; i < kInterleavedRows; ++i) StoreSum(task, row + i, col + c, sums[i]);
+  }
+}
+
 template <Format kFormat>
 void DotInterleavedRows(const ProductTask& task) {
-  const size_t cols = task.w->cols, stride = QuantizedRow::Bytes(cols);
-  alignas(32) float sums[kInterleavedRows];
   for (size_t r = task.row_begin; r < task.row_end; r += kInterleavedRows) {
-    const auto* rows = reinterpret_cast<const uint8_t*>(task.w->interleaved + r * task.w->row_bytes());
-    for (size_t c = 0; c < task.x.rows; ++c) {
-      _mm256_store_ps(sums, DotEightRows<kFormat>(rows, cols, task.packed + c * stride));
-      for (size_t i = 0; i < kInterleavedRows; ++i) StoreSum(task, r + i, c, sums[i]);
-    }
+    for (size_t c = 0; c < task.x.rows; c += 4) switch (task.x.rows - c) {
+        case 1:
+          DotInterleaved<kFormat, 1>(task, r, c);
+          break;
+        case 2:
+          DotInterleaved<kFormat, 2>(task, r, c);
+          break;
+        case 3:
+          DotInterleaved<kFormat, 3>(task, r, c);
+          break;
+        default:
+          DotInterleaved<kFormat, 4>(task, r, c);
+      }
   }
 }
 #endif

@@ -37,10 +37,11 @@ HWY_INLINE __m256i BitsOfEight(__m256i v, int8_t mask) {
 }
 
 // A step of 256 columns of eight rows, a row a lane: value = d * Scale<s>() * q - dmin * Min<s>() in
-// sub-block s. Word<w>(fn), for w below kWords, calls fn.operator()<i>(q) with the unsigned codes of columns
-// 4 i to 4 i + 3, for each i that stored word w holds bits of.
+// sub-block s. Codes<i>() are the unsigned q of columns 4 i to 4 i + 3; kPart of them after each other, and
+// kParts times that, share stored words: see InStoredOrder.
 template <Format kFormat>
 struct EightBlock;
+constexpr size_t kCodesOfEight = kInterleavedCols / 4;
 
 // Q4_K and Q5_K: scales and minima of 32 columns, taken apart as UnpackQ4KScales does it.
 struct EightScales6 {
@@ -80,14 +81,12 @@ struct EightBlock<Format::kQ4_K> : EightScales6 {
   const uint8_t* block;
 
   HWY_INLINE EightBlock(const uint8_t* words, const uint8_t*) : EightScales6(words), block(words) {}
-  template <size_t kWord, class Fn>
-  HWY_INLINE void Word(const Fn& fn) const {
-    constexpr size_t kFirst = kWord / 8 * 16 + kWord % 8;  // of 64 columns, or the first half of them
-    const __m256i v = WordOfEight(block, 4 + kWord);
-    fn.template operator()<kFirst>(BitsOfEight<0>(v, 15));
-    fn.template operator()<kFirst + 8>(BitsOfEight<4>(v, 15));
+  template <size_t kIndex>
+  HWY_INLINE __m256i Codes() const {
+    constexpr size_t kWord = kIndex / 16 * 8 + kIndex % 8;
+    return BitsOfEight < kIndex / 8 % 2 == 0 ? 0 : 4 > (WordOfEight(block, 4 + kWord), 15);
   }
-  static constexpr size_t kWords = 32;
+  static constexpr size_t kPart = 8, kParts = 2;
 };
 
 template <>
@@ -95,16 +94,14 @@ struct EightBlock<Format::kQ5_K> : EightScales6 {
   const uint8_t* block;
 
   HWY_INLINE EightBlock(const uint8_t* words, const uint8_t*) : EightScales6(words), block(words) {}
-  template <size_t kWord, class Fn>
-  HWY_INLINE void Word(const Fn& fn) const {
-    constexpr size_t kPair = kWord / 8, kFirst = kPair * 16 + kWord % 8;
-    constexpr int kLow = 2 * static_cast<int>(kPair) - 4;  // from the bit's place to 16
-    const __m256i v = WordOfEight(block, 12 + kWord), high = WordOfEight(block, 4 + kWord % 8);
-    fn.template operator()<kFirst>(_mm256_or_si256(BitsOfEight<0>(v, 15), BitsOfEight<kLow>(high, 16)));
-    fn.template operator()<kFirst + 8>(
-        _mm256_or_si256(BitsOfEight<4>(v, 15), BitsOfEight<kLow + 1>(high, 16)));
+  template <size_t kIndex>
+  HWY_INLINE __m256i Codes() const {
+    constexpr size_t kWord = kIndex / 16 * 8 + kIndex % 8;
+    constexpr int kBit = static_cast<int>(kIndex / 8) - 4;  // from its place to 16
+    return _mm256_or_si256(BitsOfEight < kIndex / 8 % 2 == 0 ? 0 : 4 > (WordOfEight(block, 12 + kWord), 15),
+                           BitsOfEight<kBit>(WordOfEight(block, 4 + kIndex % 8), 16));
   }
-  static constexpr size_t kWords = 32;
+  static constexpr size_t kPart = 8, kParts = 2;
 };
 
 // Words 0 to 3 are the scales; then come, for 16 columns each, two words of low bits and one of high bits.
@@ -126,17 +123,14 @@ struct EightBlock<Format::kQ6_K> {
   HWY_INLINE __m256 Min() const {
     return Scale<kSub>();
   }
-  template <size_t kWord, class Fn>
-  HWY_INLINE void Word(const Fn& fn) const {
-    constexpr size_t kHalf = kWord / 8, kAt = kWord % 8, kFirst = 32 * kHalf + kAt;
-    const __m256i v0 = WordOfEight(block, 4 + 3 * kWord), v1 = WordOfEight(block, 5 + 3 * kWord);
-    const __m256i high = WordOfEight(block, 6 + 3 * kWord);
-    fn.template operator()<kFirst>(_mm256_or_si256(BitsOfEight<0>(v0, 15), BitsOfEight<-4>(high, 48)));
-    fn.template operator()<kFirst + 8>(_mm256_or_si256(BitsOfEight<0>(v1, 15), BitsOfEight<-2>(high, 48)));
-    fn.template operator()<kFirst + 16>(_mm256_or_si256(BitsOfEight<4>(v0, 15), BitsOfEight<0>(high, 48)));
-    fn.template operator()<kFirst + 24>(_mm256_or_si256(BitsOfEight<4>(v1, 15), BitsOfEight<2>(high, 48)));
+  template <size_t kIndex>
+  HWY_INLINE __m256i Codes() const {
+    constexpr size_t kFirst = 4 + 3 * (kIndex / 32 * 8 + kIndex % 8), kQuarter = kIndex / 8 % 4;
+    return _mm256_or_si256(
+        BitsOfEight < kQuarter < 2 ? 0 : 4 > (WordOfEight(block, kFirst + kQuarter % 2), 15),
+        BitsOfEight<2 * static_cast<int>(kQuarter) - 4>(WordOfEight(block, kFirst + 2), 48));
   }
-  static constexpr size_t kWords = 16;
+  static constexpr size_t kPart = 8, kParts = 4;
 };
 
 template <>
@@ -154,15 +148,29 @@ struct EightBlock<Format::kQ4_0> {
   HWY_INLINE __m256 Min() const {
     return Scale<kSub>();
   }
-  template <size_t kWord, class Fn>
-  HWY_INLINE void Word(const Fn& fn) const {
-    constexpr size_t kFirst = kWord / 4 * 8 + kWord % 4;  // of 32 columns, or the first half of them
-    const __m256i v = WordOfEight(block, kWord);
-    fn.template operator()<kFirst>(BitsOfEight<0>(v, 15));
-    fn.template operator()<kFirst + 4>(BitsOfEight<4>(v, 15));
+  template <size_t kIndex>
+  HWY_INLINE __m256i Codes() const {
+    return BitsOfEight < kIndex / 4 % 2 == 0 ? 0 : 4 > (WordOfEight(block, kIndex / 8 * 4 + kIndex % 4), 15);
   }
-  static constexpr size_t kWords = 32;
+  static constexpr size_t kPart = 4, kParts = 2;
 };
+
+// Index i of the codes when those that share a stored word follow each other.
+template <class Block>
+constexpr size_t InStoredOrder(size_t i) {
+  constexpr size_t kShared = Block::kPart * Block::kParts;
+  return i / kShared * kShared + i % Block::kParts * Block::kPart + i % kShared / Block::kParts;
+}
+
+// The same where the codes of a sub-block follow each other. Sub-blocks end in the order in which they end
+// above, which is that of their sums.
+template <class Block, size_t kSubWords>
+constexpr size_t InSubBlockOrder(size_t i) {
+  constexpr size_t kShared = Block::kPart * Block::kParts,
+                   kRun = kSubWords < Block::kPart ? kSubWords : Block::kPart;
+  const size_t in_shared = i % kShared, part = in_shared / kRun % Block::kParts;
+  return i / kShared * kShared + part * Block::kPart + in_shared / (kRun * Block::kParts) * kRun + i % kRun;
+}
 
 // fn.operator()<i>() for i = 0 .. n - 1.
 template <class Fn, size_t... I>
@@ -170,22 +178,30 @@ HWY_INLINE void Unrolled(const Fn& fn, std::index_sequence<I...>) {
   (fn.template operator()<I>(), ...);
 }
 
-// Products of the block with 256 activations a [256], whose scales and sums of each sub-block are given,
-// added to sum.
-template <Format kFormat>
-HWY_INLINE __m256 AddEightBlock(const EightBlock<kFormat>& block, const int8_t* a, const float* a_scale,
-                                const float* a_sum, __m256 sum) {
-  constexpr CodeInfo kInfo = CodesOf(kFormat);
-  constexpr size_t kSubWords = kInfo.sub_block / 4;
-  __m256 products = _mm256_setzero_ps(), offsets = _mm256_setzero_ps();
-  // Products of every sub-block, in int16 as long as they fit and in int32. All indices are constants, so
-  // that only those of sub-blocks under way take registers.
+// The activations of a step of 256 columns: of the first of the rows (QuantizedRow), which are `stride` bytes
+// apart.
+struct EightInputs {
+  const std::byte *codes, *scales, *sums;
+  size_t stride;
+};
+
+// What a step adds up for one activation row, eight weight rows at a time. All indices are constants, so that
+// only sub-blocks under way take registers.
+template <CodeInfo kInfo>
+struct EightSums {
+  __m256 products, offsets;
+  // Of every sub-block, in int16 as long as they fit and in int32.
   [[maybe_unused]] __m256i pairs[256 / kInfo.sub_block];
   __m256i whole[256 / kInfo.sub_block];
-  const auto add = [&]<size_t kWord>(__m256i codes) HWY_ATTR {
-    constexpr size_t kSub = kWord / kSubWords, kAt = kWord % kSubWords;
+
+  HWY_INLINE EightSums() : products(_mm256_setzero_ps()), offsets(_mm256_setzero_ps()) {}
+
+  // The products of four columns, word kAt of sub-block kSub.
+  template <size_t kSub, size_t kAt>
+  HWY_INLINE void Add(__m256i codes, const std::byte* a) {
+    constexpr size_t kSubWords = kInfo.sub_block / 4;
     int32_t four;
-    std::memcpy(&four, a + 4 * kWord, sizeof four);
+    std::memcpy(&four, a, sizeof four);
 #if HWY_TARGET <= HWY_AVX3_DL
     // As in linear_tile_simd.cc.
     if constexpr (kAt == 0) whole[kSub] = _mm256_setzero_si256();
@@ -194,41 +210,79 @@ HWY_INLINE __m256 AddEightBlock(const EightBlock<kFormat>& block, const int8_t* 
     const __m256i product = _mm256_maddubs_epi16(codes, _mm256_set1_epi32(four));
     constexpr size_t kRoom = PairSumsInWord(kInfo.range);
     pairs[kSub] = kAt % kRoom == 0 ? product : _mm256_add_epi16(pairs[kSub], product);
+    // Else the compiler adds in the order of a tree, for which it keeps more than fits the registers.
+    asm("" : "+x"(pairs[kSub]));
     if constexpr (kAt % kRoom + 1 == kRoom || kAt + 1 == kSubWords) {
       const __m256i wide = _mm256_madd_epi16(pairs[kSub], _mm256_set1_epi16(1));
       whole[kSub] = kAt < kRoom ? wide : _mm256_add_epi32(whole[kSub], wide);
     }
 #endif
-    if constexpr (kAt + 1 == kSubWords) {
-      const __m256 scale = block.template Scale<kSub>();
-      products = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole[kSub]),
-                                 _mm256_mul_ps(scale, _mm256_broadcast_ss(a_scale + kSub)), products);
-      offsets = _mm256_fmadd_ps(block.template Min<kSub>(), _mm256_broadcast_ss(a_sum + kSub), offsets);
-    }
-  };
-  Unrolled([&]<size_t kWord>() HWY_ATTR { block.template Word<kWord>(add); },
-           std::make_index_sequence<EightBlock<kFormat>::kWords>());
-  sum = _mm256_fmadd_ps(block.d, products, sum);
-  return _mm256_fnmadd_ps(block.dmin, offsets, sum);
+  }
+};
+
+HWY_INLINE __m256 FloatToEight(const std::byte* p) {
+  return _mm256_broadcast_ss(reinterpret_cast<const float*>(p));
 }
 
-// Eight interleaved rows times the activation row x of `cols` columns (QuantizedRow).
-template <Format kFormat>
-HWY_INLINE __m256 DotEightRows(const uint8_t* group, size_t cols, const std::byte* x) {
+constexpr size_t kRowsInStoredOrder = 2;
+
+// Products of the block with 256 activations of each of N rows, added to sum. A row gets the same sums in the
+// same order whatever N is.
+template <Format kFormat, size_t N>
+HWY_INLINE void AddEightBlock(const EightBlock<kFormat>& block, const EightInputs& in, __m256 (&sum)[N]) {
+  constexpr CodeInfo kInfo = CodesOf(kFormat);
+  constexpr size_t kSubWords = kInfo.sub_block / 4;
+  EightSums<kInfo> sums[N];
+  const auto add = [&]<size_t kStep>() __attribute__((always_inline)) HWY_ATTR {
+    // Stored words are read once for few rows. With more, sums of all sub-blocks that share a word would take
+    // more registers than there are.
+    using Block = EightBlock<kFormat>;
+    constexpr size_t kIndex =
+        N <= kRowsInStoredOrder ? InStoredOrder<Block>(kStep) : InSubBlockOrder<Block, kSubWords>(kStep);
+    constexpr size_t kSub = kIndex / kSubWords, kAt = kIndex % kSubWords;
+    const __m256i codes = block.template Codes<kIndex>();
+#pragma GCC unroll 4
+    for (size_t c = 0; c < N; ++c)
+      sums[c].template Add<kSub, kAt>(codes, in.codes + c * in.stride + 4 * kIndex);
+    if constexpr (kAt + 1 == kSubWords) {
+      const __m256 scale = block.template Scale<kSub>(), min = block.template Min<kSub>();
+#pragma GCC unroll 4
+      for (size_t c = 0; c < N; ++c) {
+        const size_t at = c * in.stride + sizeof(float) * kSub;
+        const __m256 both = _mm256_mul_ps(scale, FloatToEight(in.scales + at));
+        sums[c].products = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[c].whole[kSub]), both, sums[c].products);
+        sums[c].offsets = _mm256_fmadd_ps(min, FloatToEight(in.sums + at), sums[c].offsets);
+      }
+    }
+  };
+  Unrolled(add, std::make_index_sequence<kCodesOfEight>());
+#pragma GCC unroll 4
+  for (size_t c = 0; c < N; ++c)
+    sum[c] =
+        _mm256_fnmadd_ps(block.dmin, sums[c].offsets, _mm256_fmadd_ps(block.d, sums[c].products, sum[c]));
+}
+
+// Eight interleaved rows times N activation rows x of `cols` columns (QuantizedRow), x_stride bytes apart.
+template <Format kFormat, size_t N>
+HWY_INLINE void DotEightRows(const uint8_t* group, size_t cols, const std::byte* x, size_t x_stride,
+                             __m256 (&sum)[N]) {
   constexpr InterleavedStep kStepOfEight(kFormat);
   constexpr bool kSub32 = CodesOf(kFormat).sub_block == 32;
-  const auto* a = reinterpret_cast<const int8_t*>(x);
-  const auto* floats = reinterpret_cast<const float*>(x + QuantizedRow::Padded(cols));
-  __m256 sum = _mm256_setzero_ps();
-  for (size_t k = 0; k < cols; k += kInterleavedCols, floats += QuantizedRow::kFloatsPerStep) {
+  const std::byte* floats = x + QuantizedRow::Padded(cols);
+  EightInputs in{x, floats + (kSub32 ? 0 : 8) * sizeof(float), floats + (kSub32 ? 24 : 32) * sizeof(float),
+                 x_stride};
+#pragma GCC unroll 4
+  for (size_t c = 0; c < N; ++c) sum[c] = _mm256_setzero_ps();
+  for (size_t k = 0; k < cols; k += kInterleavedCols) {
 #pragma GCC unroll 40
     for (size_t line = 0; line < kStepOfEight.bytes(); line += 64)
       hw::PrefetchFar(group + hw::kStreamAheadBytes + line);
-    sum = AddEightBlock<kFormat>(EightBlock<kFormat>(group + kStepOfEight.scale_bytes, group), a + k,
-                                 floats + (kSub32 ? 0 : 8), floats + (kSub32 ? 24 : 32), sum);
+    AddEightBlock<kFormat>(EightBlock<kFormat>(group + kStepOfEight.scale_bytes, group), in, sum);
     group += kStepOfEight.bytes();
+    in.codes += kInterleavedCols;
+    in.scales += QuantizedRow::kFloatsPerStep * sizeof(float);
+    in.sums += QuantizedRow::kFloatsPerStep * sizeof(float);
   }
-  return sum;
 }
 
 }  // namespace qwen3vl::HWY_NAMESPACE

@@ -275,12 +275,13 @@ HWY_NOINLINE void PackInterleavedPanel(const ProductTask& task, size_t block, si
       const uint8_t* scales = group + (block + b) / 8 * kStepOfEight.bytes();
       const EightBlock<kFormat> eight(scales + kStepOfEight.scale_bytes, scales);
       std::byte* to = panel + b * L::kPanelBlock;
-      const auto place = [&]<size_t kWord>(__m256i codes) HWY_ATTR {
-        constexpr size_t kSub = 4 * kWord / L::kSub, kInBlock = kSub % L::kSubs;
-        std::byte* of_block = to + kWord / 8 * L::kPanelBlock;
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(of_block + kWord % 8 * 4 * kPanelRows + 4 * row),
-                            codes);
-        if constexpr (4 * kWord % L::kSub == 0) {
+      const auto place = [&]<size_t kPlace>() HWY_ATTR {
+        constexpr size_t kIndex = InStoredOrder<EightBlock<kFormat>>(kPlace);
+        constexpr size_t kSub = 4 * kIndex / L::kSub, kInBlock = kSub % L::kSubs;
+        std::byte* of_block = to + kIndex / 8 * L::kPanelBlock;
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(of_block + kIndex % 8 * 4 * kPanelRows + 4 * row),
+                            eight.template Codes<kIndex>());
+        if constexpr (4 * kIndex % L::kSub == 0) {
           auto* floats = reinterpret_cast<float*>(of_block + L::kPanelCodes) + row;
           _mm256_storeu_ps(floats + kInBlock * kPanelRows,
                            _mm256_mul_ps(eight.d, eight.template Scale<kSub>()));
@@ -288,8 +289,7 @@ HWY_NOINLINE void PackInterleavedPanel(const ProductTask& task, size_t block, si
                            _mm256_mul_ps(eight.dmin, eight.template Min<kSub>()));
         }
       };
-      Unrolled([&]<size_t kWord>() HWY_ATTR { eight.template Word<kWord>(place); },
-               std::make_index_sequence<EightBlock<kFormat>::kWords>());
+      Unrolled(place, std::make_index_sequence<kCodesOfEight>());
     }
   }
 }

@@ -234,9 +234,16 @@ struct SessionOptions {
 struct GenerateOptions {
   size_t max_tokens = 512;
   std::optional<SamplingOptions> sampling;  // absent: the model's generation_config
-  std::vector<std::string> stop;            // texts that end the answer; not part of it
-  bool ignore_end = false;                  // go on after an end token
-  bool trust_text = false;                  // "<|im_end|>" written in a message counts as the token itself
+  // Picks the next token from logits [vocab_size] in the place of sampling: for answers that have to follow a
+  // grammar, say. Called once a token, in order. Another number than 0 to vocab_size - 1: kInvalidArgument.
+  std::function<int32_t(std::span<const float> logits)> choose;
+  std::vector<std::string> stop;  // texts that end the answer; not part of it
+  // Tokens that a step may compute along because the conversation went on so before: where they come true, a
+  // step gives several. The answer is the same to the bit. At most 3; 0: none. Not with layers or attention
+  // on a GPU, nor with SessionOptions::check_finite.
+  size_t draft_tokens = 3;
+  bool ignore_end = false;  // go on after an end token
+  bool trust_text = false;  // "<|im_end|>" written in a message counts as the token itself
   bool enable_thinking = true;
   bool add_vision_id = false;                          // "Picture 1: " before each picture
   std::vector<std::string> tools_json;                 // function descriptions
@@ -253,6 +260,8 @@ struct Reply {
   size_t prompt_tokens = 0;
   size_t reused_tokens = 0;  // of the prompt, taken from the cache
   size_t image_tokens = 0;
+  size_t drafted_tokens = 0;   // computed along, see GenerateOptions::draft_tokens
+  size_t accepted_tokens = 0;  // of them, those that became part of the answer
   double preprocess_s = 0, encode_s = 0, prefill_s = 0, decode_s = 0;
   double first_token_s = 0;  // from the call to the first token
 };

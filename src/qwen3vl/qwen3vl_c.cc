@@ -146,7 +146,7 @@ void qwen3vl_session_options_init(qwen3vl_session_options* o) {
   *o = {.struct_size = sizeof *o, .kv_type = QWEN3VL_KV_F16};
 }
 void qwen3vl_generate_options_init(qwen3vl_generate_options* o) {
-  *o = {sizeof *o, 512, 0, 0, 1, 0, 0, nullptr, nullptr};
+  *o = {sizeof *o, 512, 0, 0, 1, 0, 0, nullptr, nullptr, 3};
 }
 
 qwen3vl_status qwen3vl_model_load(const char* path, const qwen3vl_model_options* options,
@@ -259,7 +259,8 @@ qwen3vl_status qwen3vl_session_chat(qwen3vl_session* session, const qwen3vl_chat
     Require(reply, "reply");
     const qwen3vl_generate_options o = WithDefaults(options, qwen3vl_generate_options_init);
     qwen3vl::GenerateOptions g{.max_tokens = o.max_tokens,
-                               .sampling = SamplingOf(o, session->default_sampling)};
+                               .sampling = SamplingOf(o, session->default_sampling),
+                               .draft_tokens = o.draft_tokens};
     if (o.on_text)
       g.on_text = [&o](std::string_view text) { return o.on_text(o.user, text.data(), text.size()) != 0; };
     *reply = new qwen3vl_reply{session->session.Chat(chat->messages, g)};

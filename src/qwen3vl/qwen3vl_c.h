@@ -120,6 +120,7 @@ typedef struct qwen3vl_generate_options {
   uint64_t seed;           /* of every draw */
   qwen3vl_text_fn on_text; /* streamed whole characters; NULL: none */
   void* user;
+  size_t draft_tokens; /* guessed from the conversation and computed along, 0 to 3: the answer is the same */
 } qwen3vl_generate_options;
 
 QWEN3VL_API const char* qwen3vl_last_error(

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qwen3vl/runtime.h"
 
+#include <algorithm>
+
 #include "qwen3vl/deviation.h"
 #include "qwen3vl/kv_type.h"
 
@@ -81,6 +83,12 @@ hw::TilePlan Runtime::Plan(const hw::AttentionProblem& problem) const {
   return hw::ChooseTilePlan(machine, problem, tile_request, tuned);
 }
 
+bool Runtime::AsksForGpu() const {
+  constexpr auto kCuda = attention::PathRequest::kCuda;
+  return request == kCuda ||
+         std::ranges::any_of(layer_requests, [](const auto& own) { return own.second == kCuda; });
+}
+
 void Runtime::Attend(const AttentionCall& call) {
   const attention::Shape& s = call.inputs.shape;
   attention::Options options;
@@ -89,13 +97,17 @@ void Runtime::Attend(const AttentionCall& call) {
   if (call.weights_format != hw::Format::kF32 && cpu_products == attention::CpuProducts::kAuto)
     options.cpu_products = attention::CpuProducts::kInt16;
   options.gpu_scores = gpu_scores;
-  options.plan = Plan({.q_len = s.q_len,
+  options.each_alone = call.each_alone;
+  options.plan = Plan({.q_len = call.each_alone ? 1 : s.q_len,
                        .kv_len = s.kv_len,
                        .n_heads = s.n_heads,
                        .n_kv_heads = s.n_kv_heads,
                        .head_dim = s.head_dim});
-  if (options.request == attention::PathRequest::kAuto && s.kv_len < options.plan.standard_below)
-    options.request = attention::PathRequest::kStandard;
+  if (options.request == attention::PathRequest::kAuto) {
+    const size_t below = options.plan.standard_below;
+    if (call.each_alone && s.kv_len >= below && s.kv_len - s.q_len + 1 < below) return AttendOneByOne(call);
+    if (s.kv_len < below) options.request = attention::PathRequest::kStandard;
+  }
   options.cancel = &cancel;
   options.check_finite = check_finite;
   attention::Outputs out;
@@ -117,6 +129,19 @@ void Runtime::Attend(const AttentionCall& call) {
             .tile_reason = report.tile_reason,
             .int16 = report.products == attention::CpuProducts::kInt16});
   if (verify) Verify(call, options, report.used);
+}
+
+void Runtime::AttendOneByOne(const AttentionCall& call) {
+  const attention::Shape& s = call.inputs.shape;
+  for (size_t token = 0; token < s.q_len; ++token) {
+    AttentionCall one = call;
+    one.each_alone = false;
+    one.inputs.shape.q_len = 1;
+    one.inputs.shape.kv_len = s.kv_len - s.q_len + token + 1;
+    one.inputs.q.data = static_cast<const float*>(call.inputs.q.data) + token * call.inputs.q.row_stride;
+    one.out = call.out + token * s.n_heads * s.head_dim;
+    Attend(one);
+  }
 }
 
 void Runtime::NotePath(const PathNote& note) {

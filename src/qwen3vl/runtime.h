@@ -47,6 +47,7 @@ struct AttentionCall {
   attention::Inputs inputs;
   // Of the weights that made q, k and v, where CpuProducts::kAuto goes by these instead of by k's format.
   hw::Format weights_format = hw::Format::kF32;
+  bool each_alone = false;   // see attention::Options; then q is f32 and no weights are asked for
   float* out = nullptr;      // [q_len, n_heads * head_dim]
   float* weights = nullptr;  // optional [n_heads, q_len, kv_len]
 };
@@ -81,6 +82,8 @@ struct Runtime {
 
   // The plan for a problem of this size, on the machine probed when the runtime was made.
   hw::TilePlan Plan(const hw::AttentionProblem& problem) const;
+  // Whether attention of any layer is asked for on a GPU.
+  bool AsksForGpu() const;
   // Runs one attention call: plan, fallbacks (logged once per cause), verification.
   void Attend(const AttentionCall& call);
   // Remembers which path ran; logs each cause of a fallback once.
@@ -115,6 +118,8 @@ struct Runtime {
   bool verify = false;
 
  private:
+  // Tokens as each alone, on both sides of the length below which standard attention is chosen.
+  void AttendOneByOne(const AttentionCall& call);
   void Verify(const AttentionCall& call, const attention::Options& options, attention::Path used);
 
   attention::Workspace workspace_;

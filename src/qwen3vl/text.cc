@@ -76,6 +76,7 @@ std::span<const float> TextModel::Forward(const TextChunk& chunk, attention::KvC
   if (runtime.trace) TraceRope(rope, runtime);
   DecoderStep step{.config = &config_, .rope = &rope, .cache = &cache};
   step.mask.causal = true;
+  step.each_alone = chunk.each_alone;
   const LayersStep layers{
       .x = x, .rope = &rope, .cache = &cache, .visual = chunk.visual, .n_deepstack = chunk.n_deepstack};
   for (size_t i = 0; i < config_.n_layers;) i = RunLayers(i, layers, step, runtime);
@@ -96,7 +97,7 @@ std::span<const float> TextModel::Forward(const TextChunk& chunk, attention::KvC
 
 size_t TextModel::ScratchBytes(const TextConfig& config, size_t n_tokens) {
   const size_t rows = hw::CheckedProduct({n_tokens, config.dim, sizeof(float)}, "activations");
-  return rows + DecoderScratch::Bytes(config, n_tokens) + config.vocab_size * sizeof(float);
+  return rows + DecoderScratch::Bytes(config, n_tokens) + kMaxEachAlone * config.vocab_size * sizeof(float);
 }
 
 }  // namespace qwen3vl

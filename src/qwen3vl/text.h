@@ -23,7 +23,12 @@ struct TextChunk {
   std::span<const VisualRow> visual;
   size_t n_deepstack =
       0;  // first layers after which a prompt with pictures gets features, in this chunk or another
+  // Every token gets the keys, values and logits that it would get in a chunk of its own, to the bit. For up
+  // to kMaxEachAlone tokens, none of them visual, and not on a GPU.
+  bool each_alone = false;
 };
+
+inline constexpr size_t kMaxEachAlone = 4;  // what products of a few rows do so (linear.h)
 
 enum class LogitsOf { kNone, kLastToken, kAllTokens };
 
@@ -33,6 +38,8 @@ class TextModel {
 
   // Hands layers to a GPU, from the next call on.
   void UseGpu(std::unique_ptr<GpuLayers> gpu) { gpu_ = std::move(gpu); }
+  // Whether chunks with TextChunk::each_alone can be had.
+  bool CanStandAlone() const { return gpu_ == nullptr; }
 
   // Runs the chunk on top of what `cache` holds and appends its keys and values. Returns the asked logits, [1
   // or n, vocab_size], valid until the next call. Throws CancelledSignal when cancelled: the caller truncates

@@ -100,7 +100,7 @@ INSTANTIATE_TEST_SUITE_P(
              {.panel_bytes = 4096, .n_panels = 8, .strip_bytes = 4096, .n_strips = 8, .at_once = 2}},
         Case{"F16Heads64",
              {.panel_bytes = 2048, .n_panels = 16, .strip_bytes = 8192, .n_strips = 4, .at_once = 2}}),
-    [](const auto& info) { return std::string(info.param.name); });
+    [](const auto& param_info) { return std::string(param_info.param.name); });
 
 TEST(ReadAhead, ShortStripsAskForTheirOwnNextPart) {
   const TilePieces tile{.panel_bytes = 4096, .n_panels = 4, .strip_bytes = 2048, .n_strips = 8, .at_once = 2};

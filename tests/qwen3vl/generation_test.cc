@@ -121,6 +121,27 @@ TEST(Session, EndsAtTheEndTokenOfTheGenerationConfig) {
   EXPECT_EQ(reply.ids, std::vector<int32_t>(p.greedy.begin(), end));
 }
 
+TEST(Session, TokensMayBeChosenFromTheLogitsByTheCaller) {
+  const PictureCase p;
+  Session session(TinyMoe(), kOptions);
+  GenerateOptions options = Greedy(16);
+  std::vector<int32_t> chosen;
+  options.choose = [&](std::span<const float> logits) {
+    const auto best = static_cast<int32_t>(std::ranges::max_element(logits) - logits.begin());
+    chosen.push_back(chosen.size() % 2 == 0 ? best : 7);  // every other one against the model's will
+    return chosen.back();
+  };
+  EXPECT_EQ(session.Complete(p.ids, p.pictures, {}, options).ids, chosen);
+  EXPECT_EQ(chosen.size(), 16u);
+  EXPECT_EQ(chosen[0], p.greedy[0]);
+  for (const int32_t bad : {-1, 5000}) {
+    options.choose = [&](std::span<const float>) { return bad; };
+    EXPECT_ERROR(ErrorCode::kInvalidArgument, "choose: token " + std::to_string(bad) + ", want 0 to ",
+                 session.Complete(p.ids, p.pictures, {}, options));
+  }
+  EXPECT_EQ(session.Complete(p.ids, p.pictures, {}, Greedy(16)).ids, p.greedy);
+}
+
 TEST(Session, NoTokensAskedForRunsThePromptOnly) {
   const PictureCase p;
   Session session(TinyMoe(), kOptions);

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -251,6 +252,34 @@ TEST_P(LinearTest, InterleavedRowsWithinTheSameErrorBound) {
           ASSERT_TRUE(Within(RunLinear(m, x, n, {}, 1), want.y, want.fast_error));
           ASSERT_TRUE(
               Within(RunLinear(m, x, n, {.precision = Precision::kExact}, 3), want.y, want.exact_error));
+        }
+      }
+}
+
+// What answers with guessed tokens rest on (Precision as sessions have it).
+TEST_P(LinearTest, UpToFourRowsGetTheBitsThatEachGetsAlone) {
+  constexpr size_t kRows = 136, kCols = 768;
+  for (size_t f = 0; f < hw::kFormatCount; ++f)
+    for (const bool interleaved : {false, true})
+      for (const Precision precision : {Precision::kAuto, Precision::kInt16, Precision::kExact}) {
+        Matrix m = RandomMatrix(static_cast<Format>(f), kRows, kCols, 31 + f);
+        if (interleaved && !CanInterleave(m.w)) continue;
+        std::optional<Interleaved> copy;
+        if (interleaved) copy.emplace(m);
+        const LinearOptions options{.precision = precision};
+        const std::vector<float> x = test::SeededNormal(32, 4 * kCols);
+        std::vector<float> alone;
+        for (size_t i = 0; i < 4; ++i) {
+          const std::vector<float> row(&x[i * kCols], &x[i * kCols] + kCols);
+          const std::vector<float> y = RunLinear(m, row, 1, options, 1);
+          alone.insert(alone.end(), y.begin(), y.end());
+        }
+        for (size_t n = 2; n <= 4; ++n) {
+          SCOPED_TRACE(std::string(hw::Name(static_cast<Format>(f))) + " n " + std::to_string(n));
+          const std::vector<float> first(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(n * kCols));
+          const std::vector<float> wanted(alone.begin(),
+                                          alone.begin() + static_cast<std::ptrdiff_t>(n * kRows));
+          EXPECT_EQ(RunLinear(m, first, n, options, 2), wanted);
         }
       }
 }

@@ -21,6 +21,7 @@ GenerateOptions Greedy(size_t tokens) {
   o.max_tokens = tokens;
   o.sampling = SamplingOptions{};
   o.ignore_end = true;
+  o.draft_tokens = 0;  // how long a step takes is measured, not how many of them an answer needs
   return o;
 }
 
@@ -40,7 +41,10 @@ class ModelRun {
     accuracy_ = CheckLogits(model_, small, [&](Session& s) {
       Finished(s.Complete(RandomIds(config_, options_.check_tokens, 1), {}, {}, Greedy(0)));
     });
-    for (const size_t depth : options_.depths) RunDepth(depth, peaks, sink);
+    for (const size_t depth : options_.depths) {
+      if (options_.prompt_tokens || options_.generate_tokens) RunDepth(depth, peaks, sink);
+      for (const ModelOptionsBench::AnswerText& text : options_.answers) RunAnswer(text, depth, peaks, sink);
+    }
   }
 
  private:
@@ -69,6 +73,45 @@ class ModelRun {
           return samples;
         },
         measure_, peaks, WithPathOf(session_, sink));
+  }
+
+  // The model is made to say the text: which tokens it would say itself does not matter for the time.
+  void RunAnswer(const ModelOptionsBench::AnswerText& text, size_t depth, PeakMeter* peaks,
+                 const RowSink& sink) {
+    const std::vector<int32_t> answer = model_.Encode(text.answer);
+    std::vector<int32_t> prompt = RandomIds(config_, depth, 2);
+    for (const int32_t id : model_.Encode(text.prompt)) prompt.push_back(id);
+    if (answer.size() < 2 || prompt.empty())
+      throw Error(ErrorCode::kInvalidArgument,
+                  text.path + ": " + std::to_string(answer.size()) + " tokens after a prompt of " +
+                      std::to_string(prompt.size()) + ", want 2 or more after 1");
+    SessionOptions options = options_.session;
+    options.context = prompt.size() + answer.size();
+    Session session(model_, options);
+    const size_t guesses[] = {0, GenerateOptions{}.draft_tokens};
+    std::vector<Row> rows;
+    for (const size_t draft : guesses) {
+      Row row = NewRow("model.answer", answer.size() - 1, depth);
+      row.layer += " " + text.name;
+      row.shape.insert(row.shape.end(), {{"prompt", prompt.size() - depth}, {"draft", draft}});
+      row.accuracy.reset();
+      row.formula.clear();
+      row.command += " --answer " + ShellWord(text.path);
+      rows.push_back(std::move(row));
+    }
+    MeasureCalls(
+        rows,
+        [&](size_t) {
+          std::vector<double> samples;
+          for (const size_t draft : guesses) {
+            GenerateOptions o = Greedy(answer.size());
+            o.draft_tokens = draft;
+            o.choose = [&, next = size_t{0}](std::span<const float>) mutable { return answer[next++]; };
+            samples.push_back(Finished(session.Complete(prompt, {}, {}, o)).decode_s);
+          }
+          return samples;
+        },
+        measure_, peaks, WithPathOf(session, sink));
   }
 
   // `n` new tokens after `prefix`, which is in the cache, and an answer.

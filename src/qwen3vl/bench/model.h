@@ -22,7 +22,12 @@ struct ModelOptionsBench {
   size_t prompt_tokens = 512;              // 0: not measured
   size_t generate_tokens = 64;             // 0: not measured
   std::vector<size_t> depths = {0, 4096};  // tokens in the cache before
-  size_t check_tokens = 32;                // of the prompt whose logits are compared with those of float32
+  // Texts that are answered word for word, each with and without guessed tokens.
+  struct AnswerText {
+    std::string path, name, prompt, answer;
+  };
+  std::vector<AnswerText> answers;
+  size_t check_tokens = 32;  // of the prompt whose logits are compared with those of float32
   std::string command = "qwen3vl bench model", command_tail;
 };
 
@@ -33,7 +38,8 @@ size_t ThreadsOfModel(const std::string& model, const std::string& mmproj);
 // of one token). FLOP: 2 for each weight that a token meets (of experts those used), 4 * head_dim * heads for
 // each key that it sees, in every layer; logits of the last token. Bytes: weights once a step, or once a
 // chunk of the prompt, and the keys and values seen. Accuracy: the last logits of a short prompt against
-// those of float32 products, keys, values and standard attention.
+// those of float32 products, keys, values and standard attention. Two more for each answer, "model.answer"
+// with and without guesses (GenerateOptions::draft_tokens), from its first to its last token.
 void RunModel(const ModelOptionsBench& options, const MeasureOptions& measure, PeakMeter* peaks,
               const RowSink& sink);
 

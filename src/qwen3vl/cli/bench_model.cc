@@ -5,6 +5,7 @@
 #include "qwen3vl/bench/model.h"
 #include "qwen3vl/cli/bench.h"
 #include "qwen3vl/cli/bench_model_options.h"
+#include "qwen3vl/cli/input.h"
 
 namespace qwen3vl::cli {
 namespace {
@@ -16,8 +17,12 @@ constexpr const char* kModelFooter =
 before; then --prompt new ones are processed, and --generate tokens generated one by one. The error is that of
 the last logits of a short prompt, against float32 throughout: --exact, --kv-type f32 and --attention standard.
 
+--answer FILE makes the model say the text of the file, and times that with and without guessed tokens (run --draft),
+in turn. FILE is JSON: {"name": "boxes", "prompt": "Where are the cats?", "answer": "[{\"bbox_2d\": ..."}.
+
 Examples:
   qwen3vl bench model -m model.gguf
+  qwen3vl bench model -m model.gguf --prompt 0 --generate 0 --depths 0 --answer bench/answers/boxes.json
   qwen3vl bench model -m model.gguf --depths 0,1024,4096 --threads 4 --isa avx2 --format markdown)";
 
 constexpr const char* kImageFooter =
@@ -32,7 +37,21 @@ struct ModelState {
   BenchOptions bench;
   CommonOptions common;
   bench::ModelOptionsBench model;
+  std::vector<std::string> answers;
 };
+
+bench::ModelOptionsBench::AnswerText ReadAnswer(const std::string& path) {
+  const Json file = ParseJson(ReadText(path), path);
+  bench::ModelOptionsBench::AnswerText text{.path = path};
+  for (const auto& [key, to] :
+       {std::pair{"name", &text.name}, {"prompt", &text.prompt}, {"answer", &text.answer}}) {
+    if (!file.is_object() || !file.contains(key) || !file[key].is_string())
+      throw Failure(kBadFile, path + ": no text \"" + key +
+                                  "\", want {\"name\": ..., \"prompt\": ..., \"answer\": ...}");
+    *to = file[key].get<std::string>();
+  }
+  return text;
+}
 
 struct ImageState {
   BenchOptions bench;
@@ -41,7 +60,8 @@ struct ImageState {
 };
 
 ExitCode BenchModel(ModelState& state, Console& console) {
-  if (state.model.prompt_tokens == 0 && state.model.generate_tokens == 0)
+  for (const std::string& path : state.answers) state.model.answers.push_back(ReadAnswer(path));
+  if (state.model.prompt_tokens == 0 && state.model.generate_tokens == 0 && state.model.answers.empty())
     throw CLI::ValidationError("--prompt", "0 and --generate 0 leave nothing to measure");
   return RunWholeModel(state.common, state.bench, state.model, console, bench::RunModel);
 }
@@ -62,6 +82,9 @@ Command AddBenchModel(CLI::App& bench) {
            0, kMaxTokens);
   AddCounts(*app, "--depths", state->model.depths, "tokens in the cache before; default 0,4096", 0,
             kMaxTokens);
+  app->add_option("--answer", state->answers, "also time an answer, with and without guesses; repeatable")
+      ->type_name("FILE")
+      ->allow_extra_args(false);
   app->footer(kModelFooter);
   return {app, [state](Console& console) { return BenchModel(*state, console); }};
 }

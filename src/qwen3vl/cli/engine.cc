@@ -159,6 +159,9 @@ std::string Statistics(const Reply& r) {
   line += "; first token after " + FormatNumber(r.first_token_s, 2) + " s; answer " +
           Plural(r.ids.size(), "token");
   if (r.ids.size() > 1) line += ", " + FormatNumber(AnswerTokensPerSecond(r), 1) + " t/s";
+  if (r.drafted_tokens > 0)
+    line += ", " + std::to_string(r.accepted_tokens) + " of " + Plural(r.drafted_tokens, "guessed token") +
+            " accepted";
   return line + "; ended by " + std::string(qwen3vl::Name(r.finish));
 }
 
@@ -170,6 +173,8 @@ Json ReplyJson(const Reply& r) {
       {"prompt_tokens", r.prompt_tokens},
       {"reused_tokens", r.reused_tokens},
       {"image_tokens", r.image_tokens},
+      {"drafted_tokens", r.drafted_tokens},
+      {"accepted_tokens", r.accepted_tokens},
       {"seconds",
        {{"preprocess", r.preprocess_s},
         {"encode", r.encode_s},

@@ -367,6 +367,12 @@ void AddGenerateOptions(CLI::App& app, GenerateOptions& o) {
       ->type_name("TEXT")
       ->allow_extra_args(false);
   app.add_flag("--ignore-eos", o.ignore_end, "go on after an end token");
+  AddCount(
+      app, "--draft", o.draft_tokens,
+      "guess up to so many tokens from how the conversation went on before, and compute them along where "
+      "that is likely to save time: the answer stays the same; default " +
+          std::to_string(o.draft_tokens) + ", 0: never",
+      0, 3);
   app.add_flag_callback(
       "--think", [&o] { o.enable_thinking = true; }, "let the model reason first where it can; the default");
   app.add_flag_callback(

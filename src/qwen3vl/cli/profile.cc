@@ -147,6 +147,7 @@ ExitCode Profile(ProfileState& state, Console& console) {
   const CancelOnInterrupt guard(engine.session);
   state.generate.sampling = SamplingOptions{};
   state.generate.ignore_end = true;
+  state.generate.draft_tokens = 0;  // a row is the time of single tokens
   const Reply reply = prompt.Run(engine, state.generate);
   if (reply.finish == FinishReason::kCancelled) return kInterrupted;
   Print(MakeReport(engine, reply), reply, engine, state.common.json, console);
