@@ -7,6 +7,7 @@
 
 #include "qwen3vl/bench/model_rows.h"
 #include "qwen3vl/error.h"
+#include "support/expect_error.h"
 
 namespace qwen3vl::bench {
 namespace {
@@ -45,6 +46,31 @@ TEST(BenchModel, MeasuresPromptAndGenerationAtEveryDepth) {
     EXPECT_GT(rows[i].accuracy->rel_norm, 1e-6);
     EXPECT_LE(rows[i].accuracy->rel_norm, 2e-3);
   }
+}
+
+TEST(BenchModel, SaysAnAnswerWordForWordWithAndWithoutGuesses) {
+  ModelOptionsBench options;
+  options.model = QWEN3VL_TINY_MODEL;
+  options.session.threads = 1;
+  options.prompt_tokens = options.generate_tokens = 0;
+  options.depths = {0, 30};
+  options.answers = {
+      {.path = "a.json", .name = "song", .prompt = "Sing.", .answer = "la la la la la la la la li"}};
+  std::vector<Row> rows;
+  RunModel(options, Twice(), nullptr, [&](const Row& row) { rows.push_back(row); });
+  ASSERT_EQ(rows.size(), 4u);
+  const size_t tokens = Model::Load(QWEN3VL_TINY_MODEL).Encode(options.answers[0].answer).size();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(rows[i].layer, "model.answer song");
+    EXPECT_EQ(rows[i].tokens, tokens - 1);  // the first comes with the prompt
+    EXPECT_EQ(rows[i].samples.size(), 2u);
+    EXPECT_EQ(rows[i].length, i < 2 ? 0u : 30u);
+    EXPECT_EQ(rows[i].shape.back(), (std::pair<std::string, size_t>{"draft", i % 2 == 0 ? 0 : 3}));
+    EXPECT_THAT(rows[i].command, testing::EndsWith("--answer a.json"));
+  }
+  options.answers[0].answer = "";
+  EXPECT_ERROR(ErrorCode::kInvalidArgument, "a.json: 0 tokens after a prompt of",
+               RunModel(options, Twice(), nullptr, [](const Row&) {}));
 }
 
 // Standard attention is not its own judge.

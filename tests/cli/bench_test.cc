@@ -93,6 +93,30 @@ TEST(BenchCommand, ModelsMultiplyPromptsInWholeNumbersByDefault) {
   EXPECT_EQ(path({"--exact"}), "cpu_tiled");
 }
 
+TEST(BenchCommand, TimesAnswersFromFiles) {
+  const TempDir folder;
+  const std::vector<std::string> bench = {"bench",     "model",    "-m",         TinyModel(),  "--depths",
+                                          "0",         "--prompt", "0",          "--generate", "0",
+                                          "--samples", "1",        "--no-peaks", "--format",   "jsonl"};
+  const std::string good =
+      folder.Write("good.json", R"({"name": "song", "prompt": "Sing", "answer": "la la la la la"})");
+  const std::vector<nlohmann::json> rows = OutJsonLines(RunCommand(With(bench, {"--answer", good})));
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[1]["layer"], "model.answer song");
+  EXPECT_EQ(rows[1]["shape"]["draft"], 3);
+  const auto refused = [&](const std::string& file, const char* why) {
+    const Outcome o = RunCommand(With(bench, {"--answer", file}));
+    EXPECT_EQ(o.exit_code, 3) << o;
+    EXPECT_EQ(CountLines(o.err), 1u) << o;
+    EXPECT_THAT(o.err, testing::AllOf(HasSubstr(file), HasSubstr(why)));
+  };
+  refused((folder.path() / "none.json").string(), "");
+  refused(folder.Write("bad.json", "{not json"), "");
+  refused(folder.Write("list.json", "[]"), "no text \"name\"");
+  refused(folder.Write("short.json", R"({"name": "x", "prompt": 7, "answer": "y"})"), "no text \"prompt\"");
+  EXPECT_EQ(RunCommand(bench).exit_code, 2);  // nothing to measure
+}
+
 TEST(BenchCommand, SweepsAModelByDepth) {
   const Outcome o = RunCommand({"bench", "sweep", "-m", TinyModel(), "--depths", "0,8", "--prompt", "4",
                                 "--generate", "2", "--samples", "1", "--no-peaks", "--json"});

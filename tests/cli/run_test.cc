@@ -157,6 +157,31 @@ TEST(Run, SameSeedSameAnswer) {
   EXPECT_NE(ids("7"), ids("8"));
 }
 
+TEST(Run, GuessedTokensAreCountedAndChangeNothing) {
+  // The demo model goes round in circles once its answer has ended.
+  const Words options = {"run",    "-p",  "Count: one two three one two three one two",
+                         "-n",     "120", "--ignore-eos",
+                         "--temp", "0",   "--draft"};
+  const auto answer = [&](const char* draft, bool json) {
+    Words words = options;
+    words.push_back(draft);
+    if (json) words.push_back("--json");
+    const Outcome o = RunCommand(words);
+    EXPECT_EQ(o.exit_code, 0) << o;
+    return o;
+  };
+  const nlohmann::json with = OutJson(answer("3", true)), without = OutJson(answer("0", true));
+  EXPECT_EQ(with["ids"], without["ids"]);
+  EXPECT_EQ(without["drafted_tokens"], 0);
+  EXPECT_GT(with["accepted_tokens"], 0);
+  EXPECT_GE(with["drafted_tokens"], with["accepted_tokens"]);
+  EXPECT_THAT(answer("3", false).err, testing::ContainsRegex("[0-9]+ of [0-9]+ guessed tokens accepted"));
+  EXPECT_THAT(answer("0", false).err, testing::Not(testing::HasSubstr("guessed")));
+  const Outcome o = RunCommand({"run", "-p", "x", "--draft", "4"});
+  EXPECT_EQ(o.exit_code, 2) << o;
+  EXPECT_THAT(o.err, testing::HasSubstr("--draft"));
+}
+
 TEST(Run, StopTextEndsTheAnswerAndIsNotPartOfIt) {
   const std::string whole = OutJson(RunCommand(Question({"-p", "Hello", "--json", "--ignore-eos"})))["text"];
   ASSERT_GT(whole.size(), 4u);

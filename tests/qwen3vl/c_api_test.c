@@ -132,6 +132,23 @@ static qwen3vl_status ask(qwen3vl_session* session, const qwen3vl_generate_optio
   return status;
 }
 
+static void check_drafts(qwen3vl_session* session) {
+  qwen3vl_generate_options generate;
+  qwen3vl_reply *with = NULL, *without = NULL, *none = NULL;
+  qwen3vl_generate_options_init(&generate);
+  check(generate.draft_tokens == 3, "tokens are guessed unless told otherwise");
+  generate.max_tokens = 40;
+  generate.greedy = 1;
+  check(ask(session, &generate, &with) == QWEN3VL_OK, "an answer with guesses");
+  generate.draft_tokens = 0;
+  check(ask(session, &generate, &without) == QWEN3VL_OK, "an answer without");
+  check(strcmp(qwen3vl_reply_text(with, NULL), qwen3vl_reply_text(without, NULL)) == 0, "they are the same");
+  generate.draft_tokens = 4;
+  check(ask(session, &generate, &none) == QWEN3VL_INVALID_ARGUMENT, "four guesses are refused");
+  qwen3vl_reply_free(with);
+  qwen3vl_reply_free(without);
+}
+
 static void check_sampling(qwen3vl_session* session) {
   qwen3vl_generate_options generate;
   qwen3vl_reply *first = NULL, *reply = NULL;
@@ -197,6 +214,7 @@ int main(int argc, char** argv) {
   check_errors(argv[1], argv[3]);
   session = open_session(argv[1]);
   check_answer(session, argv[2]);
+  check_drafts(session);
   check_sampling(session);
   check_thread_cancellation(session);
   qwen3vl_session_free(session);

@@ -79,7 +79,9 @@ TEST_P(DraftAnswer, IsTheSameWithAndWithoutGuesses) {
                              counts);
       }
   EXPECT_GT(counts.drafted, counts.accepted);
-  if (GetParam() == "demo") EXPECT_GT(counts.accepted, 0u);  // the others hardly ever repeat themselves
+  if (GetParam() == "demo") {  // the others hardly ever repeat themselves
+    EXPECT_GT(counts.accepted, 0u);
+  }
 }
 
 TEST(DraftAnswers, KeepTheLimitsOfTokensAndContext) {
