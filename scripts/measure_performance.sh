@@ -39,11 +39,24 @@ rows decode layer --preset $text --kind attention.decode --contexts 512,4096,819
 rows linear layer --preset $text --kind linear --tokens 1,512 --path tiled,int16 --threads "$threads" --isa avx2
 rows sweep sweep --preset $text --threads "$threads" --isa avx2 --report "$out/sweep.html"
 [ ${#models[@]} -gt 0 ] || exit 0
-for kind in model image; do
-  : >"$out/$kind.all"
+# whole SECTION SUBCOMMAND OPTION...: the same for each of the models, whose rows make one file. They are measured in a
+# folder of links, so that rows name files without where they lie here.
+links=$(mktemp -d)
+trap 'rm -rf "$links"' EXIT
+ln -s "$PWD/bench" "$links/bench"
+whole() {
+  local section=$1 model
+  : >"$out/$section.all"
   for model in "${models[@]}"; do
-    (cd "$(dirname "$model")" && rows $kind $kind -m "$(basename "$model")" --threads "$threads" --isa avx2)
-    cat "$out/$kind.jsonl" >>"$out/$kind.all"
+    ln -sf "$(dirname "$model")" "$links/models"
+    (cd "$links" && rows "$@" -m "models/$(basename "$model")" --threads "$threads" --isa avx2)
+    rm "$links/models"
+    cat "$out/$section.jsonl" >>"$out/$section.all"
   done
-  mv "$out/$kind.all" "$out/$kind.jsonl"
-done
+  mv "$out/$section.all" "$out/$section.jsonl"
+}
+whole model model
+whole image image
+answers=()
+for file in bench/answers/*.json; do answers+=(--answer "$file"); done
+whole answers model --prompt 0 --generate 0 --depths 0 --max-seconds 10 "${answers[@]}"

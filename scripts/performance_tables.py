@@ -60,6 +60,11 @@ def error(row):
     return MISSING if row["accuracy"] is None else f"{row['accuracy']['rel_norm']:.1e}"
 
 
+def gain(row):
+    """How many times as fast as the same answer without guesses: the median over the rounds."""
+    return f"{row['gain']:.2f} x" if "gain" in row else MISSING
+
+
 COLUMNS = {
     "layer": lambda r: r["layer"],
     "preset": lambda r: r["preset"],
@@ -79,6 +84,7 @@ COLUMNS = {
     "best read of best": lambda r: share(r, "read_share_best"),
     "scratch": scratch,
     "error": error,
+    "with guesses": gain,
 }
 TEXT = {"layer", "preset", "shape", "type", "path", "ISA"}
 
@@ -105,6 +111,13 @@ def read_rows(path):
     wrong = sorted({str(row.get("schema")) for row in rows if row.get("schema") != 1})
     if wrong or not rows:
         raise ValueError(f"{path}: schema {', '.join(wrong) or 'of no row'}, want rows of schema 1")
+    plain = None  # the last row of an answer without guesses, which those with guesses follow
+    for row in rows:
+        draft = row["shape"].get("draft")
+        if draft == 0:
+            plain = row
+        elif draft:
+            row["gain"] = statistics.median(a / b for a, b in zip(plain["samples"], row["samples"]))
     return rows
 
 
