@@ -309,6 +309,15 @@ void Generator::Decode(std::span<const float> logits, const GenerateOptions& opt
       ids.clear();
       came_true = 0;
     }
+    // The same step without its guesses, those that came true one by one: the logits after them.
+    std::span<const float> Again() {
+      generator.Drop(ids.size());
+      ids.resize(came_true + 1);
+      std::span<const float> logits;
+      for (const int32_t id : std::exchange(ids, {})) logits = generator.Step({&id, 1});
+      came_true = 0;
+      return logits;
+    }
     ~Steps() {
       DropOthers();
       generator.runtime_.trace = trace;
@@ -332,8 +341,16 @@ void Generator::Decode(std::span<const float> logits, const GenerateOptions& opt
   try {
     while (reply.ids.size() < options.max_tokens) {
       runtime_.CheckCancelled();
-      const std::span<const float> row = logits.subspan(last.came_true * vocab_size, vocab_size);
-      const bool are_numbers = AreNumbers(row);
+      std::span<const float> row = logits.subspan(last.came_true * vocab_size, vocab_size);
+      bool are_numbers = AreNumbers(row);
+      if (!are_numbers && last.ids.size() > 1) {
+        // What overflows in a guess reaches the rows beside it, 0 * inf, and may have no part in the answer.
+        if (options_.log)
+          options_.log(LogLevel::kWarning,
+                       "answer: no finite numbers beside guessed tokens; trying without them");
+        row = logits = last.Again();
+        are_numbers = AreNumbers(row);
+      }
       if (!are_numbers) {
         if (options_.verify) break;  // the deviations, which are wanted, tell it
         last.ids.clear();

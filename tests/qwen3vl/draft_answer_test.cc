@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <numeric>
 
+#include "attention/fault.h"
 #include "qwen3vl/model.h"
 #include "qwen3vl/qwen3vl.h"
 #include "support/expect_error.h"
@@ -118,6 +120,41 @@ TEST(DraftAnswers, StoppedInTheMiddleLeaveNoGuessesBehind) {
     Session fresh(model, {.threads = 2, .context = 512});
     EXPECT_EQ(again.ids, fresh.Complete(Repetitive(100), {}, {}, Options(100, 0)).ids);
   }
+}
+
+// The first step with guesses meets the fault, which is gone when it is tried again.
+TEST(DraftAnswers, WhatOverflowsBesideGuessesIsComputedWithoutThem) {
+  const Model model = Model::Load(test::DataPath("models/tiny-moe"));
+  std::vector<int32_t> prompt(10);
+  std::iota(prompt.begin(), prompt.end(), 20);
+  // Two tokens of the answer that stood together before are guessed from.
+  GenerateOptions options = Options(6, 3);
+  std::vector<std::vector<float>> rows[2];
+  for (const bool fault : {false, true}) {
+    size_t warnings = 0;
+    SessionOptions session_options{.threads = 1, .context = 64};
+    session_options.attention = AttentionChoice::kTiled;
+    session_options.progress = [&](const Progress& at) {
+      if (fault && at.phase == Phase::kDecode && at.done == 2) attention::SetFaults("nan");
+      return true;
+    };
+    session_options.log = [&](LogLevel, std::string_view line) {
+      if (line.find("guessed tokens") == std::string_view::npos) return;
+      attention::SetFaults("");
+      ++warnings;
+    };
+    options.choose = [&, next = size_t{0}](std::span<const float> row) mutable {
+      rows[fault].emplace_back(row.begin(), row.end());
+      return prompt[next++];
+    };
+    Session session(model, session_options);
+    const Reply reply = session.Complete(prompt, {}, {}, options);
+    EXPECT_EQ(reply.ids, std::vector<int32_t>(prompt.begin(), prompt.begin() + 6));
+    EXPECT_GT(reply.drafted_tokens, 0u);
+    EXPECT_EQ(session.length(), 10u + 5u);
+    EXPECT_EQ(warnings, fault ? 1u : 0u);
+  }
+  EXPECT_EQ(rows[1], rows[0]);
 }
 
 TEST(DraftAnswers, AreNotGuessedWhereOneCheckCoversAllTokens) {
