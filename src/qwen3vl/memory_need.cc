@@ -136,7 +136,7 @@ size_t EstimateGpuMemory(const ModelConfig& config, std::span<const TensorEntry>
                                           .head_dim = t.head_dim,
                                           .capacity = context,
                                           .format = ToFormat(options.kv_type)});
-    bytes = hw::CheckedAdd(bytes, TextModel::ScratchBytes(t, std::min(options.prefill_chunk, context)),
+    bytes = hw::CheckedAdd(bytes, TextModel::LayerScratchBytes(t, std::min(options.prefill_chunk, context)),
                            kGpuMemory);
   }
   const bool tower = config.vision && MayUseGpu(options);
@@ -146,8 +146,8 @@ size_t EstimateGpuMemory(const ModelConfig& config, std::span<const TensorEntry>
     bytes = hw::CheckedAdd(bytes, TowerScratchBytes(*config.vision, std::max(room, picture)), kGpuMemory);
   }
   if (n == t.n_layers)
-    bytes = hw::CheckedAdd(
-        bytes, hw::CheckedProduct({kGpuOutputRows, t.dim + t.vocab_size, sizeof(float)}, kGpuMemory),
+    bytes = hw::CheckedAdd(  // twice the hidden states: as floats, and in eight bits with scales and sums
+        bytes, hw::CheckedProduct({kGpuOutputRows, 2 * t.dim + t.vocab_size, sizeof(float)}, kGpuMemory),
         kGpuMemory);
   for (const TensorEntry& e : tensors) {
     const std::optional<size_t> layer = TextLayerOf(e.name);

@@ -95,9 +95,13 @@ std::span<const float> TextModel::Forward(const TextChunk& chunk, attention::KvC
   return {logits.data, logits.rows * logits.cols};
 }
 
-size_t TextModel::ScratchBytes(const TextConfig& config, size_t n_tokens) {
+size_t TextModel::LayerScratchBytes(const TextConfig& config, size_t n_tokens) {
   const size_t rows = hw::CheckedProduct({n_tokens, config.dim, sizeof(float)}, "activations");
-  return rows + DecoderScratch::Bytes(config, n_tokens) + kMaxEachAlone * config.vocab_size * sizeof(float);
+  return rows + DecoderScratch::Bytes(config, n_tokens);
+}
+
+size_t TextModel::ScratchBytes(const TextConfig& config, size_t n_tokens) {
+  return LayerScratchBytes(config, n_tokens) + kMaxEachAlone * config.vocab_size * sizeof(float);
 }
 
 }  // namespace qwen3vl

@@ -47,7 +47,8 @@ class TextModel {
   std::span<const float> Forward(const TextChunk& chunk, attention::KvCache& cache, LogitsOf logits,
                                  Runtime& runtime);
 
-  // Bytes of activations for chunks of up to n tokens.
+  // Bytes of activations for chunks of up to n tokens: of the layers, and with the logits of an answer.
+  static size_t LayerScratchBytes(const TextConfig& config, size_t n_tokens);
   static size_t ScratchBytes(const TextConfig& config, size_t n_tokens);
 
  private:
