@@ -84,7 +84,8 @@ struct EightBlock<Format::kQ4_K> : EightScales6 {
   template <size_t kIndex>
   HWY_INLINE __m256i Codes() const {
     constexpr size_t kWord = kIndex / 16 * 8 + kIndex % 8;
-    return BitsOfEight < kIndex / 8 % 2 == 0 ? 0 : 4 > (WordOfEight(block, 4 + kWord), 15);
+    constexpr int kShift = kIndex / 8 % 2 == 0 ? 0 : 4;
+    return BitsOfEight<kShift>(WordOfEight(block, 4 + kWord), 15);
   }
   static constexpr size_t kPart = 8, kParts = 2;
 };
@@ -97,8 +98,9 @@ struct EightBlock<Format::kQ5_K> : EightScales6 {
   template <size_t kIndex>
   HWY_INLINE __m256i Codes() const {
     constexpr size_t kWord = kIndex / 16 * 8 + kIndex % 8;
+    constexpr int kShift = kIndex / 8 % 2 == 0 ? 0 : 4;
     constexpr int kBit = static_cast<int>(kIndex / 8) - 4;  // from its place to 16
-    return _mm256_or_si256(BitsOfEight < kIndex / 8 % 2 == 0 ? 0 : 4 > (WordOfEight(block, 12 + kWord), 15),
+    return _mm256_or_si256(BitsOfEight<kShift>(WordOfEight(block, 12 + kWord), 15),
                            BitsOfEight<kBit>(WordOfEight(block, 4 + kIndex % 8), 16));
   }
   static constexpr size_t kPart = 8, kParts = 2;
@@ -126,8 +128,9 @@ struct EightBlock<Format::kQ6_K> {
   template <size_t kIndex>
   HWY_INLINE __m256i Codes() const {
     constexpr size_t kFirst = 4 + 3 * (kIndex / 32 * 8 + kIndex % 8), kQuarter = kIndex / 8 % 4;
+    constexpr int kShift = kQuarter < 2 ? 0 : 4;
     return _mm256_or_si256(
-        BitsOfEight < kQuarter < 2 ? 0 : 4 > (WordOfEight(block, kFirst + kQuarter % 2), 15),
+        BitsOfEight<kShift>(WordOfEight(block, kFirst + kQuarter % 2), 15),
         BitsOfEight<2 * static_cast<int>(kQuarter) - 4>(WordOfEight(block, kFirst + 2), 48));
   }
   static constexpr size_t kPart = 8, kParts = 4;
@@ -150,7 +153,8 @@ struct EightBlock<Format::kQ4_0> {
   }
   template <size_t kIndex>
   HWY_INLINE __m256i Codes() const {
-    return BitsOfEight < kIndex / 4 % 2 == 0 ? 0 : 4 > (WordOfEight(block, kIndex / 8 * 4 + kIndex % 4), 15);
+    constexpr int kShift = kIndex / 4 % 2 == 0 ? 0 : 4;
+    return BitsOfEight<kShift>(WordOfEight(block, kIndex / 8 * 4 + kIndex % 4), 15);
   }
   static constexpr size_t kPart = 4, kParts = 2;
 };
