@@ -57,8 +57,9 @@ void CheckMemory(const AttentionProblem& p) {
                                              " MiB free; ask for a shorter length");
 }
 
+// In huge pages, as what a model works in.
 hw::AlignedBuffer<float> RandomTensor(size_t n, uint64_t seed) {
-  hw::AlignedBuffer<float> t(n);
+  auto t = hw::AlignedBuffer<float>::InHugePages(n);
   FillRandom(t.span(), seed);
   return t;
 }
@@ -108,7 +109,8 @@ AttentionData::AttentionData(const AttentionProblem& problem) : problem_(problem
   q_ = RandomTensor(QueryElements(problem_), 1);
   k_ = RandomTensor(KvElements(problem_), 2);
   v_ = RandomTensor(KvElements(problem_), 3);
-  out_ = hw::AlignedBuffer<float>::Zeroed(q_.size());
+  out_ = hw::AlignedBuffer<float>::InHugePages(q_.size());
+  std::ranges::fill(out_.span(), 0.0f);
   kv_lengths_ = LengthsOf(problem_);
   if (problem_.cache) {
     cache_ = std::make_unique<attention::KvCache>(CacheShape(problem_));
