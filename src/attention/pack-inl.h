@@ -167,30 +167,8 @@ HWY_INLINE const float* FloatRow(hw::Format format, const std::byte* row, size_t
   return staging;
 }
 
-// Asks for keys and values of plain tensors. Their rows lie a page or more apart, which no hardware sees a
-// pattern in.
-inline void PrefetchPlainRows(const KvHead& kv, size_t head_dim, KvRange rows) {
-  for (size_t row = rows.begin; row < rows.end; ++row)
-    for (size_t byte = 0; byte < hw::RowBytes(kv.k_format, head_dim); byte += 64) {
-      hw::PrefetchFar(kv.k + row * kv.k_row_bytes + byte);
-      hw::PrefetchFar(kv.v + row * kv.v_row_bytes + byte);
-    }
-}
-
-// The same of a cache, less the scales of q8_0. Hardware would see each strip of values too late.
-inline void PrefetchCacheRows(const KvHead& kv, size_t head_dim, KvRange rows) {
-  const auto ask = [rows](const std::byte* first, size_t row_bytes) {
-    for (size_t byte = rows.begin * row_bytes / 64 * 64; byte < rows.end * row_bytes; byte += 64)
-      hw::PrefetchFar(first + byte);
-  };
-  const auto code_bytes = [](hw::Format f) { return hw::Info(f).block_bytes / hw::Info(f).block_elements; };
-  ask(kv.k, head_dim * code_bytes(kv.k_format));
-  const size_t strip_row = kStripCols * code_bytes(kv.v_format);
-  for (size_t strip = 0; strip < DivideUp(head_dim, kStripCols); ++strip)
-    ask(kv.v + strip * kv.padded_length * strip_row, strip_row);
-}
-
-// Asks for the plain row that is packed kPrefetchRows later, if it is one of `n`.
+// Asks for the row that is packed kPrefetchRows later, if it is one of `n`. Rows lie a page or more apart,
+// which no hardware sees a pattern in.
 inline constexpr size_t kPrefetchRows = 16;
 HWY_INLINE void PrefetchLater(const std::byte* row, size_t row_bytes, size_t bytes, size_t i, size_t n) {
   if (i + kPrefetchRows >= n) return;

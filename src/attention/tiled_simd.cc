@@ -232,11 +232,7 @@ class TaskRun {
       rest.begin = part.end;
       return part;
     };
-    const KvRange kv = take(ahead.kv);
-    if (!task_.kv.is_cache)
-      PrefetchPlainRows(task_.kv, head_dim_, kv);
-    else if (height_ == kTallRows)  // few rows ask by themselves (Product::ahead)
-      PrefetchCacheRows(task_.kv, head_dim_, kv);
+    PrefetchRows(take(ahead.kv));
     const KvRange q = take(ahead.q), out = take(ahead.out);
     for (size_t row = q.begin; row < q.end; ++row) PrefetchQ(row);
     for (size_t row = out.begin; row < out.end; ++row)
@@ -308,6 +304,17 @@ class TaskRun {
       for (const Work& w : std::span(work, count))
         if (w.is_last) FinishBlock(w.block);
     }
+  }
+
+  // Asks for rows of plain keys and values: no hardware sees a pattern in rows that lie a page or more apart.
+  void PrefetchRows(KvRange rows) const {
+    const KvHead& kv = task_.kv;
+    if (kv.is_cache) return;
+    for (size_t row = rows.begin; row < rows.end; ++row)
+      for (size_t byte = 0; byte < hw::RowBytes(kv.k_format, head_dim_); byte += 64) {
+        hw::PrefetchFar(kv.k + row * kv.k_row_bytes + byte);
+        hw::PrefetchFar(kv.v + row * kv.v_row_bytes + byte);
+      }
   }
 
   // The keys of the tile. Panels are counted from `first`.

@@ -12,7 +12,6 @@
 #include <utility>
 
 #include "hw/checked.h"
-#include "hw/huge_pages.h"
 
 namespace qwen3vl::hw {
 
@@ -40,23 +39,6 @@ class AlignedBuffer {
     size_ = std::exchange(other.size_, 0);
     return *this;
   }
-  // Uninitialised memory that is worked in from end to end: in huge pages where the system has them, since
-  // rows that lie a page or more apart cost a table walk each otherwise. Half a huge page at most is left
-  // unused.
-  static AlignedBuffer InHugePages(size_t size) {
-    const size_t bytes = CheckedMul(size, sizeof(T), "buffer");
-    const size_t rest = bytes % kHugePageBytes;
-    if (bytes < kHugePageBytes / 2) return AlignedBuffer(size);
-    const size_t whole =
-        rest < kHugePageBytes / 2 ? bytes : CheckedAdd(bytes, kHugePageBytes - rest, "buffer");
-    void* data = nullptr;
-    if (posix_memalign(&data, kHugePageBytes, whole) != 0) throw std::bad_alloc();
-    AdviseHugePages(data, whole);
-    AlignedBuffer b;
-    b.data_.reset(static_cast<T*>(data));
-    b.size_ = size;
-    return b;
-  }
   // `size` elements, all bytes zero.
   static AlignedBuffer Zeroed(size_t size) {
     AlignedBuffer b(size);
@@ -64,9 +46,9 @@ class AlignedBuffer {
     return b;
   }
 
-  // Grows to at least `size` elements, in huge pages; the content is lost when it grows.
+  // Grows to at least `size` elements; the content is lost when it grows.
   void Reserve(size_t size) {
-    if (size > size_) *this = InHugePages(size);
+    if (size > size_) *this = AlignedBuffer(size);
   }
 
   T* data() { return data_.get(); }

@@ -5,8 +5,6 @@
 
 namespace qwen3vl::hw {
 
-inline constexpr size_t kHugePageBytes = size_t{2} << 20;  // of x86-64
-
 // Asks the kernel to back this memory, not touched so far and soon to be used from end to end, with huge
 // pages: who streams a gigabyte meets fewer table walks. Changes speed only.
 void AdviseHugePages(void* data, size_t bytes);

@@ -61,7 +61,7 @@ class PackedActivations {
     hw::AlignedBuffer<std::byte>& rows = forms_[3];
     if (rows.size()) return rows.data();
     const size_t bytes = QuantizedRow::Bytes(x_.cols);
-    rows = hw::AlignedBuffer<std::byte>(hw::CheckedMul(x_.rows, bytes, "activations in 8 bits"));
+    rows.Reserve(hw::CheckedMul(x_.rows, bytes, "activations in 8 bits"));
     for (size_t r = 0; r < x_.rows; ++r) QuantizeActivationRow(x_.row(r), x_.cols, rows.data() + r * bytes);
     return rows.data();
   }
@@ -71,7 +71,7 @@ class PackedActivations {
     hw::AlignedBuffer<std::byte>& groups = forms_[static_cast<size_t>(tile.packing)];
     if (groups.size()) return groups.data();
     const size_t n_groups = CeilDiv(x_.rows, tile.cols);
-    groups = hw::AlignedBuffer<std::byte>(hw::CheckedMul(n_groups, tile.group_bytes, "packed activations"));
+    groups.Reserve(hw::CheckedMul(n_groups, tile.group_bytes, "packed activations"));
     hw::ParallelFor(threads_, n_groups, [&](size_t g, size_t) {
       if (tile.packing == Packing::kFloat)
         return PackGroupFloat(x_, n_groups, g, reinterpret_cast<float*>(groups.data()));

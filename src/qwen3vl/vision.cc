@@ -13,13 +13,13 @@ namespace qwen3vl {
 using View = hw::MatrixView<float>;
 using ConstView = hw::MatrixView<const float>;
 
-VisionScratch::VisionScratch(const VisionConfig& c, size_t n_patches) : n(n_patches) {
-  qkv.Reserve(hw::CheckedProduct({n, 3, c.dim}, "vision activations"));
-  x.Reserve(n * c.dim);
-  normed.Reserve(n * c.dim);
-  attended.Reserve(n * c.dim);
-  hidden.Reserve(std::min(n, VisionModel::kRowsAtATime) * c.ffn_dim);
-}
+VisionScratch::VisionScratch(const VisionConfig& c, size_t n_patches)
+    : n(n_patches),
+      x(hw::CheckedMul(n, c.dim, "vision activations")),
+      normed(n * c.dim),
+      qkv(hw::CheckedProduct({n, 3, c.dim}, "vision activations")),
+      attended(n * c.dim),
+      hidden(std::min(n, VisionModel::kRowsAtATime) * c.ffn_dim) {}
 
 namespace {
 

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <new>
 #include <type_traits>
 #include <utility>
@@ -44,21 +43,6 @@ TEST(AlignedBuffer, ReserveGrowsOnly) {
   EXPECT_EQ(buffer.size(), 1000u);
 }
 
-// Whole pages that are worth one; less than half of one stays ordinary memory.
-TEST(AlignedBuffer, WorkingMemoryBeginsAtAHugePage) {
-  constexpr size_t kHalf = kHugePageBytes / 2;
-  for (const size_t size : {kHalf, kHalf + 1, kHugePageBytes, kHugePageBytes + 5, 2 * kHugePageBytes - 1}) {
-    auto buffer = AlignedBuffer<char>::InHugePages(size);
-    EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer.data()) % kHugePageBytes, 0u) << size;
-    EXPECT_EQ(buffer.size(), size);
-    std::memset(buffer.data(), 1, size);
-  }
-  auto small = AlignedBuffer<char>::InHugePages(kHalf - 1);
-  EXPECT_EQ(reinterpret_cast<uintptr_t>(small.data()) % AlignedBuffer<char>::kAlignment, 0u);
-  EXPECT_EQ(small.size(), kHalf - 1);
-  EXPECT_EQ(AlignedBuffer<char>::InHugePages(0).data(), nullptr);
-}
-
 TEST(AlignedBuffer, MovesAndLeavesAnEmptyOneBehind) {
   static_assert(!std::is_copy_constructible_v<AlignedBuffer<int>>);
   AlignedBuffer<int> a(10);
@@ -74,8 +58,6 @@ TEST(AlignedBuffer, MovesAndLeavesAnEmptyOneBehind) {
 TEST(AlignedBuffer, ImpossibleSizesThrow) {
   EXPECT_THROW(AlignedBuffer<double>(SIZE_MAX / 4), Error);  // bytes overflow
   EXPECT_THROW(AlignedBuffer<char>(SIZE_MAX - 10), Error);   // rounding up overflows
-  EXPECT_THROW(AlignedBuffer<char>::InHugePages(SIZE_MAX - 10), Error);
-  EXPECT_THROW(AlignedBuffer<double>::InHugePages(SIZE_MAX / 4), Error);
 }
 
 }  // namespace

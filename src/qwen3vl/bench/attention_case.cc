@@ -57,9 +57,8 @@ void CheckMemory(const AttentionProblem& p) {
                                              " MiB free; ask for a shorter length");
 }
 
-// In huge pages, as what a model works in.
 hw::AlignedBuffer<float> RandomTensor(size_t n, uint64_t seed) {
-  auto t = hw::AlignedBuffer<float>::InHugePages(n);
+  hw::AlignedBuffer<float> t(n);
   FillRandom(t.span(), seed);
   return t;
 }
@@ -109,8 +108,7 @@ AttentionData::AttentionData(const AttentionProblem& problem) : problem_(problem
   q_ = RandomTensor(QueryElements(problem_), 1);
   k_ = RandomTensor(KvElements(problem_), 2);
   v_ = RandomTensor(KvElements(problem_), 3);
-  out_ = hw::AlignedBuffer<float>::InHugePages(q_.size());
-  std::ranges::fill(out_.span(), 0.0f);
+  out_ = hw::AlignedBuffer<float>::Zeroed(q_.size());
   kv_lengths_ = LengthsOf(problem_);
   if (problem_.cache) {
     cache_ = std::make_unique<attention::KvCache>(CacheShape(problem_));
