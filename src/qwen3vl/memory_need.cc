@@ -58,6 +58,17 @@ size_t TowerScratchBytes(const VisionConfig& c, size_t patches) {
   return hw::CheckedAdd(all, rows * (6 * c.dim + 2 * c.ffn_dim) * sizeof(float), kGpuMemory);
 }
 
+// Activations of n tokens in layers on a GPU: as on the CPU, but that a mixture's experts, which the CPU
+// takes one by one, are computed for all tokens at once.
+size_t GpuScratchBytes(const TextConfig& c, size_t n) {
+  const size_t bytes = TextModel::LayerScratchBytes(c, n);
+  if (!c.n_experts) return bytes;
+  const size_t one_by_one = 2 * c.expert_ffn_dim + 2 * c.dim;
+  const size_t at_once = hw::CheckedProduct({c.n_experts_used, 2 * c.expert_ffn_dim + c.dim}, kGpuMemory);
+  return hw::CheckedAdd(bytes - n * one_by_one * sizeof(float),
+                        hw::CheckedProduct({n, at_once, sizeof(float)}, kGpuMemory), kGpuMemory);
+}
+
 }  // namespace
 
 size_t ContextOf(const ModelConfig& config, const SessionOptions& options) {
@@ -136,8 +147,7 @@ size_t EstimateGpuMemory(const ModelConfig& config, std::span<const TensorEntry>
                                           .head_dim = t.head_dim,
                                           .capacity = context,
                                           .format = ToFormat(options.kv_type)});
-    bytes = hw::CheckedAdd(bytes, TextModel::LayerScratchBytes(t, std::min(options.prefill_chunk, context)),
-                           kGpuMemory);
+    bytes = hw::CheckedAdd(bytes, GpuScratchBytes(t, std::min(options.prefill_chunk, context)), kGpuMemory);
   }
   const bool tower = config.vision && MayUseGpu(options);
   if (tower) {

@@ -12,6 +12,7 @@ const std::vector<EmulatedKernel>& EmulatedKernels() {
     AddPrefill<ScoreType::kInt8>(all);
     AddDecode(all);
     AddLayerKernels(all);
+    AddExpertKernels(all);
     return all;
   }();
   return kernels;

@@ -15,7 +15,8 @@ template <ScoreType kScores>
 void AddPrefill(std::vector<EmulatedKernel>& kernels);
 void AddDecode(std::vector<EmulatedKernel>& kernels);  // with Merge, for both kinds of scores
 
-void AddLayerKernels(std::vector<EmulatedKernel>& kernels);  // everything of a decoder layer but attention
+void AddLayerKernels(std::vector<EmulatedKernel>& kernels);   // everything of a decoder layer but attention
+void AddExpertKernels(std::vector<EmulatedKernel>& kernels);  // of a mixture of experts
 
 // Calls add.operator()<kDim, kFormat>() for each.
 template <class F>

@@ -6,10 +6,10 @@
 // memory for a module), "memory" (none for data), "upload", "download", "launch", "launch_memory" (no
 // memory to launch with), "run" (the kernel starts and does not end well). FAKE_CUDA_ORDER ("reverse",
 // "shuffled"): in which order the emulated threads run. FAKE_CUDA_EXECUTE=ptx: what runs is the module's
-// text, on the PTX interpreter; FAKE_CUDA_EXECUTE=nothing: nothing runs, at once, and memory is zeros to
-// begin with. FAKE_CUDA_FREE_MIB: memory that is free before anything is taken, 2 GiB if not set.
-// FAKE_CUDA_TAKEN_MIB: as much of it is taken by another program after it was asked for. Whatever needs a
-// context wants the device's to be current.
+// text, on the PTX interpreter; FAKE_CUDA_EXECUTE=nothing: nothing runs, at once, whatever it
+// is, and memory is zeros to begin with. FAKE_CUDA_FREE_MIB: memory that is free before anything is taken, 2
+// GiB if not set. FAKE_CUDA_TAKEN_MIB: as much of it is taken by another program after it was asked for.
+// Whatever needs a context wants the device's to be current.
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -49,8 +49,8 @@ struct Module {
 };
 
 struct Function {
-  const EmulatedKernel* source;
-  const PtxKernel* ptx;  // null: run the source
+  const EmulatedKernel* source;  // null: not one of the library's
+  const PtxKernel* ptx;          // null: run the source
 };
 
 std::map<uint64_t, size_t> allocations;  // address, bytes
@@ -173,7 +173,10 @@ FAKE_CUDA_EXPORT int cuModuleGetFunction(void** function, void* module, const ch
       *function = &functions.back();
       return 0;
     }
-  return kNotFound;
+  if (Setting("FAKE_CUDA_EXECUTE") != "nothing") return kNotFound;
+  static Function unknown{nullptr, nullptr};
+  *function = &unknown;
+  return 0;
 }
 
 FAKE_CUDA_EXPORT int cuMemAlloc_v2(uint64_t* address, size_t bytes) {
@@ -233,8 +236,8 @@ FAKE_CUDA_EXPORT int cuLaunchKernel(void* function, unsigned grid_x, unsigned gr
   const EmulatedKernel* source = static_cast<const Function*>(function)->source;
   const PtxKernel* ptx = static_cast<const Function*>(function)->ptx;
   const bool fits = grid_x >= 1 && grid_y >= 1 && grid_z >= 1 && grid_x <= 0x7fffffffu && grid_y <= 65535 &&
-                    grid_z <= 65535 && block_x == source->threads && block_y == 1 && block_z == 1 &&
-                    shared_bytes == 0;
+                    grid_z <= 65535 && (!source || block_x == source->threads) && block_y == 1 &&
+                    block_z == 1 && shared_bytes == 0;
   if (!OursIsCurrent()) return kInvalidContext;
   if (!fits) return kInvalidValue;
   if (Fails("launch")) return kLaunchFailed;

@@ -34,31 +34,31 @@ BUILDS = {
 PROGRAM = """
 src/attention/check.cc src/attention/cuda/attention_kernels.cc src/attention/cuda/attention_none.cc
 src/attention/cuda/cuda_attention.cc src/attention/cuda/cuda_pack.cc src/attention/cuda/cuda_problem.cc
-src/attention/kv_cache.cc src/attention/kv_cache_io.cc src/attention/row_codec.cc src/hw/cpu_facts.cc
-src/hw/cpu_info.cc src/hw/cuda_device.cc src/hw/cuda_driver.cc src/hw/device_code.cc src/hw/gpu_info.cc
-src/hw/isa_dispatch_simd.cc src/hw/machine_files.cc src/hw/number_format.cc src/hw/parallel_pool.cc src/hw/tile_plan.cc
+src/attention/kv_cache.cc src/attention/kv_cache_io.cc src/attention/row_codec.cc
 src/qwen3vl/cuda/device_weight.cc src/qwen3vl/layers.cc src/qwen3vl/layers_simd.cc src/qwen3vl/linear_dot_simd.cc
-src/qwen3vl/quant.cc src/rope/rope.cc src/rope/rope_simd.cc tests/cuda/kernel_cases.cc tests/cuda/kernel_runs.cc
-tests/cuda/kernels_test.cc tests/cuda/stand_in_code.cc tests/qwen3vl/cuda/layer_kernels_test.cc
+src/qwen3vl/quant.cc tests/cuda/kernel_cases.cc tests/cuda/kernel_runs.cc tests/cuda/kernels_test.cc
+tests/cuda/stand_in_code.cc tests/qwen3vl/cuda/experts_test.cc tests/qwen3vl/cuda/layer_kernels_test.cc
 tests/qwen3vl/cuda/product_test.cc tests/qwen3vl/cuda/vision_kernels_test.cc tests/support/attention_cases.cc
 tests/support/near.cc tests/support/temp_dir.cc tests/support/test_main.cc
-""".split()
+""".split() + [str(file.relative_to(ROOT)) for folder in ("hw", "rope") for file in sorted((ROOT / "src" / folder).glob("*.cc"))
+               if file.name != "parallel_openmp.cc"]
 # The library that the program loads, as NVIDIA's driver too: the kernels and what runs them.
 DRIVER = """
 tests/cuda/block_emulator.cc tests/cuda/emulated_kernels.cc tests/cuda/fake_cuda_compute.cc
 tests/cuda/kernel_arrays.cc tests/cuda/ptx_interpreter.cc tests/cuda/ptx_module.cc tests/hw/fake_cuda.cc
 """.split()
 # The kernels, and which of them a header is part of.
-F32, INT8, DECODE, LAYERS = (f"tests/cuda/emulated_{kind}.cc"
-                             for kind in ("prefill_f32", "prefill_int8", "decode", "layer_kernels"))
-KERNEL_FILES = [F32, INT8, DECODE, LAYERS]
+F32, INT8, DECODE, LAYERS, EXPERTS = (
+    f"tests/cuda/emulated_{kind}.cc" for kind in ("prefill_f32", "prefill_int8", "decode", "layer_kernels", "expert_kernels"))
+KERNEL_FILES = [F32, INT8, DECODE, LAYERS, EXPERTS]
 PART_OF = {"prefill_f32.cuh": [F32], "prefill_int8.cuh": [INT8], "prefill.cuh": [F32, INT8],
            "prefill_shape.cuh": [F32, INT8], "decode.cuh": [DECODE], "codes.cuh": [INT8, DECODE],
-           "kv_rows.cuh": [F32, INT8, DECODE], "layer_kernels.cuh": [LAYERS], "product.cuh": [LAYERS],
-           "weight_codes.cuh": [LAYERS], "vision_kernels.cuh": [LAYERS]}
+           "kv_rows.cuh": [F32, INT8, DECODE], "layer_kernels.cuh": [LAYERS], "vision_kernels.cuh": [LAYERS],
+           "product.cuh": [LAYERS, EXPERTS], "weight_codes.cuh": [LAYERS, EXPERTS], "route.cuh": [EXPERTS],
+           "expert_product.cuh": [EXPERTS]}
 # Which cases run them; other orders of threads would find what ThreadSanitizer finds, and take longer.
 ATTENTION_CASES, LEFT_OUT = "*CudaKernels*", "-*ThreadOrder*"
-LAYER_CASES = "*DeviceLayerKernels*:*DeviceProduct*:DeviceVisionKernels*:*DeviceGelu*"
+LAYER_CASES = "*DeviceLayerKernels*:*DeviceProduct*:DeviceVisionKernels*:*DeviceGelu*:*DeviceExpert*"
 LIBRARY = "libkernels.so"
 SYSTEM_LIBRARIES = "-lgtest -lgmock -lhwy -lcpuinfo -lz -lpthread -ldl".split()
 # As in tests/cuda/CMakeLists.txt: ThreadSanitizer is for the kernels, and is told about fibers by the emulator.
@@ -166,7 +166,8 @@ class Build:
         self.link_library(kernels, work)
         environment = dict(os.environ, QWEN3VL_FAKE_CUDA=str(work / LIBRARY), LD_LIBRARY_PATH=str(work),
                            TSAN_OPTIONS="halt_on_error=1", ASAN_OPTIONS="detect_leaks=0")
-        cases = [LAYER_CASES] * (LAYERS in changed or not changed) + [ATTENTION_CASES] * (list(changed) != [LAYERS])
+        of_layers = [source in (LAYERS, EXPERTS) for source in changed or KERNEL_FILES]
+        cases = [LAYER_CASES] * any(of_layers) + [ATTENTION_CASES] * (not all(of_layers))
         command = [str(self.folder / "test"), "--gtest_fail_fast", "--gtest_filter=" + ":".join(cases) + LEFT_OUT]
         start = time.monotonic()
         try:

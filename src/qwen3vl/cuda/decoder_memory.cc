@@ -7,6 +7,7 @@
 #include "attention/cuda/cuda_problem.h"
 #include "hw/checked.h"
 #include "qwen3vl/cuda/device_places.h"
+#include "qwen3vl/cuda/expert_kernels.h"
 
 namespace qwen3vl {
 namespace {
@@ -16,17 +17,32 @@ constexpr size_t kMinStagedRows = 8;  // of every layer: a few tokens' keys and 
 
 PlacedLayer Place(const TextLayerWeights& w, DevicePlaces& places) {
   const auto vector = [&](const Vector& v) { return places.Floats({v.size()}); };
+  const bool mixture = !w.expert_gate.empty();
   return {.q = places.Matrix(w.q),
           .k = places.Matrix(w.k),
           .v = places.Matrix(w.v),
           .o = places.Matrix(w.o),
-          .gate = places.Matrix(w.gate),
-          .up = places.Matrix(w.up),
-          .down = places.Matrix(w.down),
+          .router = mixture ? places.Matrix(w.router) : PlacedWeight{},
+          .gate = mixture ? places.Experts(w.expert_gate) : places.Matrix(w.gate),
+          .up = mixture ? places.Experts(w.expert_up) : places.Matrix(w.up),
+          .down = mixture ? places.Experts(w.expert_down) : places.Matrix(w.down),
           .attn_norm = vector(w.attn_norm),
           .ffn_norm = vector(w.ffn_norm),
           .q_norm = w.q_norm.size() ? std::optional(vector(w.q_norm)) : std::nullopt,
           .k_norm = w.k_norm.size() ? std::optional(vector(w.k_norm)) : std::nullopt};
+}
+
+size_t PaddedCols(size_t cols) { return (cols + gpu::kBlockCols - 1) / gpu::kBlockCols * gpu::kBlockCols; }
+
+// Why the products of a mixture's experts cannot be done together, or an empty text.
+std::string WhyNotTogether(const TextConfig& c, const TextLayerWeights& w) {
+  if (c.n_experts > gpu::kMaxExperts || c.n_experts_used > gpu::kMaxUsedExperts)
+    return std::to_string(c.n_experts_used) + " of " + std::to_string(c.n_experts) + " experts, want up to " +
+           std::to_string(gpu::kMaxUsedExperts) + " of " + std::to_string(gpu::kMaxExperts);
+  for (const auto* experts : {&w.expert_gate, &w.expert_up, &w.expert_down})
+    for (const Weight& weight : *experts)
+      if (weight.format != experts->front().format) return "experts whose weights differ in format";
+  return {};
 }
 
 // The attention of n rows on a cache of this shape, as far as its size goes.
@@ -45,8 +61,10 @@ attention::CudaProblem ProblemOf(const TextConfig& c, const attention::KvCacheSh
 PlacedActivations PlaceActivations(const TextConfig& c, size_t head_dim, size_t layers, size_t n,
                                    size_t max_splits, DevicePlaces& places) {
   const auto floats = [&](std::initializer_list<size_t> factors) { return places.Floats(factors); };
-  const size_t widest = std::max({c.dim, c.q_dim(), c.ffn_dim});
-  const size_t padded = (widest + gpu::kBlockCols - 1) / gpu::kBlockCols * gpu::kBlockCols;
+  // Rows of the feed-forward part: a mixture has one for each expert of a token.
+  const size_t used = std::max<size_t>(1, c.n_experts_used), pairs = hw::CheckedMul(n, used, kWhat);
+  const size_t ffn = c.n_experts ? c.expert_ffn_dim : c.ffn_dim;
+  const size_t codes = std::max(n * PaddedCols(std::max(c.dim, c.q_dim())), pairs * PaddedCols(ffn));
   const bool wide = head_dim != c.head_dim;
   const size_t split_rows = attention::kMaxDecodeRows * c.n_kv_heads;
   PlacedActivations at{.max_rows = n, .staged_rows = std::max(n, kMinStagedRows * layers)};
@@ -56,11 +74,19 @@ PlacedActivations PlaceActivations(const TextConfig& c, size_t head_dim, size_t 
   at.q_wide = wide ? floats({n, c.n_heads, head_dim}) : at.q;
   at.attended = floats({n, c.n_heads, head_dim});
   at.attended_narrow = wide ? floats({n, c.q_dim()}) : at.attended;
-  at.gate = floats({n, c.ffn_dim});
-  at.up = floats({n, c.ffn_dim});
-  at.codes = places.Take({n, padded});
-  at.scales = floats({n, padded / 32});
-  at.sums = floats({n, padded / 16});
+  at.gate = floats({pairs, ffn});
+  at.up = floats({pairs, ffn});
+  at.codes = places.Take({codes});
+  at.scales = floats({codes / 32});
+  at.sums = floats({codes / 16});
+  if (c.n_experts) {
+    at.logits = floats({n, c.n_experts});
+    at.experts = places.Take({pairs, sizeof(unsigned)});
+    at.expert_weights = floats({pairs});
+    at.order = places.Take({pairs, sizeof(unsigned)});
+    at.tiles = places.Take({DevicePairs::MaxTiles(pairs, c.n_experts), sizeof(gpu::ExpertTile)});
+    at.mixed = floats({pairs, c.dim});
+  }
   at.cos = floats({n, c.head_dim / 2});
   at.sin = floats({n, c.head_dim / 2});
   at.seen = places.Take({n, sizeof(gpu::SeenRange)});
@@ -76,15 +102,19 @@ PlacedActivations PlaceActivations(const TextConfig& c, size_t head_dim, size_t 
 }  // namespace
 
 std::string WhyNotOnGpu(const TextConfig& c, const TextLayerWeights& w, const attention::KvCacheShape& kv) {
-  if (c.n_experts) return "mixture-of-experts layers run on the CPU";
   if (c.head_dim > gpu::kMaxHeadDim || c.head_dim % 2 != 0)
     return "head_dim " + std::to_string(c.head_dim) + ", want an even one up to " +
            std::to_string(gpu::kMaxHeadDim);
   if (kv.format == hw::Format::kQ8_0 && c.head_dim % 32 != 0)
     return "a q8_0 cache with head_dim " + std::to_string(c.head_dim);
-  for (const Weight* weight : {&w.q, &w.k, &w.v, &w.o, &w.gate, &w.up, &w.down})
+  std::vector<const Weight*> weights = {&w.q, &w.k, &w.v, &w.o};
+  if (c.n_experts)
+    weights.insert(weights.end(), {&w.router, &w.expert_gate[0], &w.expert_up[0], &w.expert_down[0]});
+  else
+    weights.insert(weights.end(), {&w.gate, &w.up, &w.down});
+  for (const Weight* weight : weights)
     if (std::string why = WhyNotOnGpu(*weight); !why.empty()) return why;
-  return {};
+  return c.n_experts ? WhyNotTogether(c, w) : "";
 }
 
 DecoderMemory PlaceDecoder(const TextConfig& config, const TextWeights& weights, LayerRange range,

@@ -15,7 +15,9 @@
 namespace qwen3vl {
 
 struct PlacedLayer {
-  PlacedWeight q, k, v, o, gate, up, down;
+  PlacedWeight q, k, v, o;
+  PlacedWeight router;                   // of a mixture of experts
+  PlacedWeight gate, up, down;           // of a mixture: expert 0's, which the others follow
   size_t attn_norm = 0, ffn_norm = 0;    // floats
   std::optional<size_t> q_norm, k_norm;  // where there are any
 };
@@ -32,6 +34,7 @@ struct PlacedActivations {
   size_t staged_rows = 0;  // of one tensor: new keys, then as many new values, on their way to the host
   size_t x = 0, normed = 0, q = 0, q_wide = 0, attended = 0, attended_narrow = 0, gate = 0, up = 0;
   size_t codes = 0, scales = 0, sums = 0;
+  size_t logits = 0, experts = 0, expert_weights = 0, order = 0, tiles = 0, mixed = 0;  // of a mixture
   size_t cos = 0, sin = 0, seen = 0, features = 0, feature_rows = 0;
   size_t stats = 0, partial = 0, partial_stats = 0, staged = 0;
 };

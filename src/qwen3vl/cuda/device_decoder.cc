@@ -11,11 +11,25 @@
 namespace qwen3vl {
 namespace {
 
-std::set<gpu::WeightFormat> FormatsOf(const DecoderMemory& memory) {
-  std::set<gpu::WeightFormat> formats;
+using Formats = std::set<gpu::WeightFormat>;
+
+// Of the products that all tokens go through.
+Formats FormatsOf(const DecoderMemory& memory, bool mixture) {
+  Formats formats;
+  for (const PlacedLayer& l : memory.layers) {
+    for (const PlacedWeight* w : {&l.q, &l.k, &l.v, &l.o}) formats.insert(w->layout.format);
+    if (mixture)
+      formats.insert(l.router.layout.format);
+    else
+      for (const PlacedWeight* w : {&l.gate, &l.up, &l.down}) formats.insert(w->layout.format);
+  }
+  return formats;
+}
+
+Formats ExpertFormatsOf(const DecoderMemory& memory) {
+  Formats formats;
   for (const PlacedLayer& l : memory.layers)
-    for (const PlacedWeight* w : {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down})
-      formats.insert(w->layout.format);
+    for (const PlacedWeight* w : {&l.gate, &l.up, &l.down}) formats.insert(w->layout.format);
   return formats;
 }
 
@@ -29,11 +43,12 @@ DeviceDecoder::DeviceDecoder(std::shared_ptr<const hw::CudaDevice> device, const
       kv_(part.kv),
       memory_(
           PlaceDecoder(config, weights, part.range, part.kv, part.max_rows, device_->info().multiprocessors)),
-      kernels_(device_, code.layers, FormatsOf(memory_), part.kv.format),
+      kernels_(device_, code.layers, FormatsOf(memory_, config.n_experts != 0), part.kv.format),
       attention_(LoadAttention(*device_, code, memory_.head_dim, memory_.kv_format, part.scores)),
       weights_(device_->context(), memory_.weight_bytes),
       cache_(device_->context(), memory_.kv_bytes),
       activations_(device_->context(), memory_.activation_bytes) {
+  if (config.n_experts) experts_.emplace(device_, code.layers, ExpertFormatsOf(memory_));
   // Hidden rows of a tile are read and weighted with zero: they must hold numbers.
   cache_.Clear();
   UploadWeights(weights);
@@ -42,6 +57,12 @@ DeviceDecoder::DeviceDecoder(std::shared_ptr<const hw::CudaDevice> device, const
 void DeviceDecoder::UploadWeights(const TextWeights& weights) {
   const auto upload = [&](const Vector& v, size_t at) { weights_.Upload(at, v.data(), v.bytes()); };
   const auto matrix = [&](const Weight& w, const PlacedWeight& at) { UploadMatrix(w, at, weights_); };
+  const auto experts = [&](const std::vector<Weight>& all, PlacedWeight at) {
+    for (const Weight& w : all) {
+      matrix(w, at);
+      at.at += at.layout.bytes();
+    }
+  };
   for (size_t i = 0; i < range_.size(); ++i) {
     const TextLayerWeights& w = weights.layers[range_.first + i];
     const PlacedLayer& placed = memory_.layers[i];
@@ -49,9 +70,16 @@ void DeviceDecoder::UploadWeights(const TextWeights& weights) {
     matrix(w.k, placed.k);
     matrix(w.v, placed.v);
     matrix(w.o, placed.o);
-    matrix(w.gate, placed.gate);
-    matrix(w.up, placed.up);
-    matrix(w.down, placed.down);
+    if (config_.n_experts) {
+      matrix(w.router, placed.router);
+      experts(w.expert_gate, placed.gate);
+      experts(w.expert_up, placed.up);
+      experts(w.expert_down, placed.down);
+    } else {
+      matrix(w.gate, placed.gate);
+      matrix(w.up, placed.up);
+      matrix(w.down, placed.down);
+    }
     upload(w.attn_norm, placed.attn_norm);
     upload(w.ffn_norm, placed.ffn_norm);
     if (placed.q_norm) upload(w.q_norm, *placed.q_norm);
@@ -74,11 +102,14 @@ void DeviceDecoder::UploadChunk(const LayersStep& step, const Chunk& chunk) {
   activations_.Upload(at.seen, seen_.data(), chunk.n * sizeof(gpu::SeenRange));
 }
 
-void DeviceDecoder::Products(std::span<const DeviceProduct> parts, hw::CudaAddress x, size_t n, size_t cols) {
+DeviceRows DeviceDecoder::RowsAt(hw::CudaAddress x, size_t n, size_t cols) const {
   const PlacedActivations& at = memory_.at;
-  kernels_.Products(
-      parts, weights_.address(),
-      {.x = x, .codes = act(at.codes), .scales = act(at.scales), .sums = act(at.sums), .n = n, .cols = cols});
+  return {
+      .x = x, .codes = act(at.codes), .scales = act(at.scales), .sums = act(at.sums), .n = n, .cols = cols};
+}
+
+void DeviceDecoder::Products(std::span<const DeviceProduct> parts, hw::CudaAddress x, size_t n, size_t cols) {
+  kernels_.Products(parts, weights_.address(), RowsAt(x, n, cols));
 }
 
 void DeviceDecoder::Keep(size_t index, const Chunk& chunk, hw::CudaAddress rows, bool values) {
@@ -166,6 +197,34 @@ void DeviceDecoder::Mlp(const PlacedLayer& layer, size_t n) {
   Products(down, act(at.gate), n, config_.ffn_dim);
 }
 
+void DeviceDecoder::ExpertProducts(std::span<const DeviceProduct> parts, const DevicePairs& pairs,
+                                   const DeviceRows& rows) {
+  if (std::ranges::any_of(parts, &DeviceProduct::has_codes)) kernels_.Quantize(rows);
+  for (const DeviceProduct& part : parts) experts_->Product(part, weights_.address(), rows, pairs);
+}
+
+void DeviceDecoder::Experts(const PlacedLayer& layer, size_t n) {
+  const PlacedActivations& at = memory_.at;
+  const DevicePairs pairs{.experts = act(at.experts),
+                          .weights = act(at.expert_weights),
+                          .order = act(at.order),
+                          .tiles = act(at.tiles),
+                          .n_tokens = n,
+                          .n_experts = config_.n_experts,
+                          .used = config_.n_experts_used};
+  const DeviceProduct router[] = {{&layer.router, act(at.logits)}};
+  Products(router, act(at.normed), n, config_.dim);
+  experts_->Route(act(at.logits), pairs);
+  const DeviceProduct up[] = {{&layer.gate, act(at.gate)}, {&layer.up, act(at.up)}};
+  ExpertProducts(up, pairs, RowsAt(act(at.normed), n, config_.dim));
+  kernels_.SwiGlu({.gate = At<float>(act(at.gate)),
+                   .up = At<float>(act(at.up)),
+                   .count = Count(pairs.n() * config_.expert_ffn_dim)});
+  const DeviceProduct down[] = {{&layer.down, act(at.mixed)}};
+  ExpertProducts(down, pairs, RowsAt(act(at.gate), pairs.n(), config_.expert_ffn_dim));
+  experts_->Mix(act(at.mixed), pairs, act(at.x), config_.dim);
+}
+
 void DeviceDecoder::AddFeatures(size_t index, const LayersStep& step, const Chunk& chunk) {
   std::vector<unsigned> tokens;
   features_.Reserve(chunk.n * config_.dim);
@@ -200,7 +259,10 @@ void DeviceDecoder::RunLayer(size_t index, const LayersStep& step, const Chunk& 
   norm(layer.attn_norm);
   Attention(layer, index, step, chunk, slot);
   norm(layer.ffn_norm);
-  Mlp(layer, chunk.n);
+  if (config_.n_experts)
+    Experts(layer, chunk.n);
+  else
+    Mlp(layer, chunk.n);
   if (index < step.n_deepstack) AddFeatures(index, step, chunk);
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "hw/aligned_buffer.h"
 #include "hw/cuda_device.h"
 #include "qwen3vl/cuda/decoder_memory.h"
+#include "qwen3vl/cuda/expert_kernels.h"
 #include "qwen3vl/cuda/gpu_code.h"
 #include "qwen3vl/cuda/layer_kernels.h"
 #include "qwen3vl/gpu_layers.h"
@@ -60,10 +62,14 @@ class DeviceDecoder {
   void Attend(size_t index, const LayersStep& step, const Chunk& chunk);
   void Keep(size_t index, const Chunk& chunk, hw::CudaAddress rows, bool values);
   void Mlp(const PlacedLayer& layer, size_t n);
+  void Experts(const PlacedLayer& layer, size_t n);
   void AddFeatures(size_t index, const LayersStep& step, const Chunk& chunk);
   void Fetch(const Chunk& chunk, LayerRange layers);
   void Store(const LayersStep& step, const Chunk& chunk, LayerRange layers) const;
   void Products(std::span<const DeviceProduct> parts, hw::CudaAddress x, size_t n, size_t cols);
+  void ExpertProducts(std::span<const DeviceProduct> parts, const DevicePairs& pairs, const DeviceRows& rows);
+  // n rows as products take them.
+  DeviceRows RowsAt(hw::CudaAddress x, size_t n, size_t cols) const;
 
   hw::CudaAddress act(size_t offset) const { return activations_.address() + offset; }
   // New keys, or values, [n, kv_dim] of a layer on their way to the host.
@@ -75,6 +81,7 @@ class DeviceDecoder {
   const attention::KvCacheShape kv_;
   const DecoderMemory memory_;
   LayerKernels kernels_;
+  std::optional<ExpertKernels> experts_;  // of a mixture of experts
   attention::AttentionKernels attention_;
   hw::CudaBuffer weights_, cache_, activations_;
   hw::AlignedBuffer<float> staged_, x_, features_;

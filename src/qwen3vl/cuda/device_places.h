@@ -3,6 +3,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <vector>
 
 #include "hw/checked.h"
 #include "qwen3vl/cuda/device_weight.h"
@@ -25,6 +26,12 @@ class DevicePlaces {
   PlacedWeight Matrix(const Weight& weight) {
     PlacedWeight placed{.layout = LayoutOf(weight)};
     placed.at = Take({placed.layout.bytes()});
+    return placed;
+  }
+  // The same matrix of every expert, one after the other: where the first one lies.
+  PlacedWeight Experts(const std::vector<Weight>& experts) {
+    PlacedWeight placed{.layout = LayoutOf(experts.front())};
+    placed.at = Take({experts.size(), placed.layout.bytes()});
     return placed;
   }
   size_t end() const { return end_; }

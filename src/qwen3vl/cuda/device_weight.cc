@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <vector>
 
 #include "hw/checked.h"
@@ -97,6 +98,12 @@ std::optional<WeightFormat> DeviceFormatOf(hw::Format format) {
     default:
       return std::nullopt;
   }
+}
+
+const char* NameOf(WeightFormat format) {
+  constexpr const char* kNames[] = {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q5_K", "Q6_K"};
+  static_assert(std::size(kNames) == gpu::kWeightFormats);
+  return kNames[static_cast<size_t>(format)];
 }
 
 std::string WhyNotOnGpu(const Weight& weight) {

@@ -22,6 +22,9 @@ namespace qwen3vl {
 // The format on the device, or nothing where there is no kernel for it.
 std::optional<gpu::WeightFormat> DeviceFormatOf(hw::Format format);
 
+// "Q4_K", as kernels are named.
+const char* NameOf(gpu::WeightFormat format);
+
 struct DeviceWeight {
   gpu::WeightFormat format = gpu::WeightFormat::kF32;
   size_t rows = 0, cols = 0;

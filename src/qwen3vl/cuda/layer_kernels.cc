@@ -9,8 +9,6 @@
 namespace qwen3vl {
 namespace {
 
-constexpr const char* kFormatNames[] = {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q5_K", "Q6_K"};
-
 // In the order of LayerKernels::layer_.entries; the last one depends on the cache.
 enum Entry { kRmsNorm, kQuantize, kHeads, kSwiGlu, kNarrow, kAddRows, kKeep };
 
@@ -27,25 +25,26 @@ std::string KeepName(hw::Format format) {
   }
 }
 
-void RequireLoaded(const hw::DeviceFunctions& functions) {
-  if (!functions.failure.empty()) throw Error(ErrorCode::kDevice, functions.failure);
-}
-
 }  // namespace
+
+hw::DeviceFunctions LoadNeeded(const hw::CudaDevice& device, std::span<const hw::DeviceCode> code,
+                               const std::string& module, std::span<const std::string> names) {
+  hw::DeviceFunctions functions = hw::LoadFunctions(device, code, module, names);
+  if (!functions.failure.empty()) throw Error(ErrorCode::kDevice, functions.failure);
+  return functions;
+}
 
 LayerKernels::LayerKernels(std::shared_ptr<const hw::CudaDevice> device, std::span<const hw::DeviceCode> code,
                            const std::set<gpu::WeightFormat>& formats, hw::Format kv_format)
     : device_(std::move(device)) {
   const std::string names[] = {"layer_rms_norm", "layer_quantize", "layer_heads",      "layer_swiglu",
                                "layer_narrow",   "layer_add_rows", KeepName(kv_format)};
-  layer_ = hw::LoadFunctions(*device_, code, "layer", names);
-  RequireLoaded(layer_);
+  layer_ = LoadNeeded(*device_, code, "layer", names);
   for (gpu::WeightFormat format : formats) {
     ProductFunctions& p = products_[static_cast<size_t>(format)];
-    p.name = std::string("product_") + kFormatNames[static_cast<size_t>(format)];
+    p.name = std::string("product_") + NameOf(format);
     const std::string entries[] = {p.name + "_one", p.name + "_four", p.name + "_tile"};
-    p.functions = hw::LoadFunctions(*device_, code, p.name, entries);
-    RequireLoaded(p.functions);
+    p.functions = LoadNeeded(*device_, code, p.name, entries);
   }
 }
 
@@ -92,27 +91,30 @@ void LayerKernels::Quantize(const DeviceRows& rows) const {
 
 void LayerKernels::Products(std::span<const DeviceProduct> parts, hw::CudaAddress weights,
                             const DeviceRows& rows) const {
-  if (std::ranges::any_of(parts, [](const DeviceProduct& p) { return p.weight->layout.has_codes(); }))
-    Quantize(rows);
+  if (std::ranges::any_of(parts, &DeviceProduct::has_codes)) Quantize(rows);
   for (const DeviceProduct& part : parts) Product(part, weights, rows);
+}
+
+gpu::ProductParams ParamsOf(const DeviceProduct& part, hw::CudaAddress weights, const DeviceRows& rows) {
+  const DeviceWeight& weight = part.weight->layout;
+  return {.weights = At<void>(weights + part.weight->at),
+          .x = At<float>(rows.x),
+          .q = At<unsigned>(rows.codes),
+          .scales = At<float>(rows.scales),
+          .sums = At<float>(rows.sums),
+          .bias = part.weight->bias ? At<float>(weights + *part.weight->bias) : nullptr,
+          .y = At<float>(part.y),
+          .rows = Count(weight.rows),
+          .cols = Count(weight.cols),
+          .n = Count(rows.n),
+          .blocks = Count(weight.blocks),
+          .row_bytes = Count(weight.row_bytes),
+          .accumulate = part.accumulate ? 1u : 0u};
 }
 
 void LayerKernels::Product(const DeviceProduct& part, hw::CudaAddress weights, const DeviceRows& rows) const {
   const DeviceWeight& weight = part.weight->layout;
-  const gpu::ProductParams params{
-      .weights = At<void>(weights + part.weight->at),
-      .x = At<float>(rows.x),
-      .q = At<unsigned>(rows.codes),
-      .scales = At<float>(rows.scales),
-      .sums = At<float>(rows.sums),
-      .bias = part.weight->bias ? At<float>(weights + *part.weight->bias) : nullptr,
-      .y = At<float>(part.y),
-      .rows = Count(weight.rows),
-      .cols = Count(weight.cols),
-      .n = Count(rows.n),
-      .blocks = Count(weight.blocks),
-      .row_bytes = Count(weight.row_bytes),
-      .accumulate = part.accumulate ? 1u : 0u};
+  const gpu::ProductParams params = ParamsOf(part, weights, rows);
   const ProductFunctions& p = products_[static_cast<size_t>(weight.format)];
   if (rows.n > gpu::kMaxDotTokens) {
     device_->Start(p.functions.entries[2],

@@ -27,7 +27,16 @@ struct DeviceProduct {
   const PlacedWeight* weight = nullptr;
   hw::CudaAddress y = 0;
   bool accumulate = false;  // y += instead of y =
+
+  bool has_codes() const { return weight->layout.has_codes(); }
 };
+
+// Entry points that there must be. Throws Error(kDevice) or Error(kOutOfMemory).
+hw::DeviceFunctions LoadNeeded(const hw::CudaDevice& device, std::span<const hw::DeviceCode> code,
+                               const std::string& module, std::span<const std::string> names);
+
+// What a launch of that product is told.
+gpu::ProductParams ParamsOf(const DeviceProduct& part, hw::CudaAddress weights, const DeviceRows& rows);
 
 class LayerKernels {
  public:
@@ -41,6 +50,7 @@ class LayerKernels {
   void SwiGlu(const gpu::SwiGluParams& params) const;
   void Narrow(const gpu::NarrowParams& params) const;
   void AddRows(const gpu::AddRowsParams& params, size_t rows) const;
+  void Quantize(const DeviceRows& rows) const;
   // y = x W^T + bias, or y +=, for each part, of weights whose block begins at `weights`. Weights with codes
   // have the rows quantised first.
   void Products(std::span<const DeviceProduct> parts, hw::CudaAddress weights, const DeviceRows& rows) const;
@@ -51,7 +61,6 @@ class LayerKernels {
     std::string name;               // "product_Q4_K"
   };
 
-  void Quantize(const DeviceRows& rows) const;
   void Product(const DeviceProduct& part, hw::CudaAddress weights, const DeviceRows& rows) const;
   void Start(hw::CudaHandle function, hw::CudaGrid grid, unsigned threads, const void* params,
              const char* name) const {
@@ -60,7 +69,7 @@ class LayerKernels {
 
   std::shared_ptr<const hw::CudaDevice> device_;
   hw::DeviceFunctions layer_;
-  std::array<ProductFunctions, 8> products_;  // by value of gpu::WeightFormat
+  std::array<ProductFunctions, gpu::kWeightFormats> products_;  // by value of gpu::WeightFormat
 };
 
 }  // namespace qwen3vl

@@ -8,6 +8,7 @@ namespace qwen3vl::gpu {
 
 // How a weight matrix [rows, cols] lies on the device (device_weight.h).
 enum class WeightFormat : unsigned { kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_K, kQ5_K, kQ6_K };
+constexpr unsigned kWeightFormats = 8;
 
 constexpr unsigned kBlockCols = 256;  // of a block of codes; rows of codes are padded to it
 

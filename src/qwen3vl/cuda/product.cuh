@@ -119,9 +119,18 @@ QWEN3VL_DEVICE void StoreGroup(const CodeGroup& g, unsigned row, typename CodeTi
   shared.w_min[row * T::kSubPitch + column / T::kSub] = g.min;
 }
 
-// Slice `slice` of the block's rows of x and of weights. Rows past the end repeat the last one.
+// The rows of x and y that a block is on, one after the other; of x those past the end repeat the last one.
+struct TokenRows {
+  unsigned first, n;
+  QWEN3VL_DEVICE unsigned OfX(unsigned local) const { return Exists(local) ? first + local : n - 1; }
+  QWEN3VL_DEVICE unsigned OfY(unsigned local) const { return first + local; }
+  QWEN3VL_DEVICE bool Exists(unsigned local) const { return first + local < n; }
+};
+
+// Slice `slice` of the block's rows of x, of which this thread brings two, and of weights, of which those
+// past the end repeat the last one.
 template <WeightFormat kFormat>
-QWEN3VL_DEVICE void FillCodes(const ProductParams& p, unsigned slice,
+QWEN3VL_DEVICE void FillCodes(const ProductParams& p, unsigned slice, const unsigned (&x_rows)[2],
                               typename CodeTile<kFormat>::Shared& shared) {
   using T = CodeTile<kFormat>;
   const unsigned t = ThreadIndex();
@@ -137,10 +146,8 @@ QWEN3VL_DEVICE void FillCodes(const ProductParams& p, unsigned slice,
   QWEN3VL_UNROLL
   for (unsigned n = 0; n < 2; ++n) {
     const unsigned local = t / 8 + n * 32, part = t % 8;  // 16 columns
-    const unsigned row = BlockY() * kTileRows + local;
     const unsigned long long at =
-        (static_cast<unsigned long long>(row < p.n ? row : p.n - 1) * p.blocks * 2 + slice) * T::kCols +
-        part * 16;
+        (static_cast<unsigned long long>(x_rows[n]) * p.blocks * 2 + slice) * T::kCols + part * 16;
     *reinterpret_cast<Word4*>(&shared.x[local * T::kPitch + part * 4]) = LoadWords(p.q + at / 4);
     if (part * 16 % T::kSub != 0) continue;
     const unsigned sub = local * T::kSubPitch + part * 16 / T::kSub;
@@ -210,19 +217,18 @@ struct FloatTile {
 
 // As FillCodes; columns past the end are zeros.
 template <WeightFormat kFormat>
-QWEN3VL_DEVICE void FillFloats(const ProductParams& p, unsigned slice, FloatTile::Shared& shared) {
+QWEN3VL_DEVICE void FillFloats(const ProductParams& p, unsigned slice, unsigned x_row,
+                               FloatTile::Shared& shared) {
   const unsigned local = ThreadIndex() / 4, column = slice * FloatTile::kCols + ThreadIndex() % 4 * 8;
   const bool exists = column < p.cols;
   const unsigned from = exists ? column : 0;
-  const unsigned w_row = BlockX() * kTileRows + local, x_row = BlockY() * kTileRows + local;
+  const unsigned w_row = BlockX() * kTileRows + local;
   const Float8 w = LoadFloats<kFormat>(
       static_cast<const unsigned char*>(p.weights) +
           static_cast<unsigned long long>(w_row < p.rows ? w_row : p.rows - 1) * p.row_bytes,
       from);
   const Float8 x = LoadFloats<WeightFormat::kF32>(
-      reinterpret_cast<const unsigned char*>(
-          p.x + static_cast<unsigned long long>(x_row < p.n ? x_row : p.n - 1) * p.cols),
-      from);
+      reinterpret_cast<const unsigned char*>(p.x + static_cast<unsigned long long>(x_row) * p.cols), from);
   const unsigned at = local * FloatTile::kPitch + ThreadIndex() % 4 * 8;
   QWEN3VL_UNROLL
   for (int i = 0; i < 8; i += 4) {
@@ -253,42 +259,54 @@ QWEN3VL_DEVICE void MultiplyFloats(const FloatTile::Shared& shared, float (&sums
   }
 }
 
-QWEN3VL_DEVICE void WriteTile(const ProductParams& p, const float (&sums)[4][4]) {
+template <class Rows>
+QWEN3VL_DEVICE void WriteTile(const ProductParams& p, const Rows& rows, const float (&sums)[4][4]) {
   QWEN3VL_UNROLL
   for (int i = 0; i < 4; ++i) {
-    const unsigned token = BlockY() * kTileRows + ThreadIndex() / 16 + 16 * i;
+    const unsigned local = ThreadIndex() / 16 + 16 * i;
+    if (!rows.Exists(local)) continue;
+    const unsigned token = rows.OfY(local);
     QWEN3VL_UNROLL
     for (int j = 0; j < 4; ++j) {
       const unsigned row = BlockX() * kTileRows + ThreadIndex() % 16 + 16 * j;
-      if (token >= p.n || row >= p.rows) continue;
+      if (row >= p.rows) continue;
       WriteValue(p, token, row, sums[i][j]);
     }
   }
 }
 
-template <WeightFormat kFormat>
-QWEN3VL_DEVICE void TileProduct(const ProductParams& p) {
+// kTileRows rows of weights and of x, `rows` of which (TokenRows, PairRows).
+template <WeightFormat kFormat, class Rows>
+QWEN3VL_DEVICE void MultiplyTile(const ProductParams& p, const Rows& rows) {
   float sums[4][4] = {};
   if constexpr (kHasCodes<kFormat>) {
     QWEN3VL_SHARED(typename CodeTile<kFormat>::Shared, shared);
+    const unsigned local = ThreadIndex() / 8;
+    const unsigned x_rows[2] = {rows.OfX(local), rows.OfX(local + 32)};
     QWEN3VL_NO_UNROLL
     for (unsigned slice = 0; slice < p.blocks * 2; ++slice) {
       Barrier();
-      FillCodes<kFormat>(p, slice, shared);
+      FillCodes<kFormat>(p, slice, x_rows, shared);
       Barrier();
       MultiplyCodes<kFormat>(shared, sums);
     }
   } else {
     QWEN3VL_SHARED(FloatTile::Shared, shared);
+    const unsigned x_row = rows.OfX(ThreadIndex() / 4);
     QWEN3VL_NO_UNROLL
     for (unsigned slice = 0; slice * FloatTile::kCols < p.cols; ++slice) {
       Barrier();
-      FillFloats<kFormat>(p, slice, shared);
+      FillFloats<kFormat>(p, slice, x_row, shared);
       Barrier();
       MultiplyFloats(shared, sums);
     }
   }
-  WriteTile(p, sums);
+  WriteTile(p, rows, sums);
+}
+
+template <WeightFormat kFormat>
+QWEN3VL_DEVICE void TileProduct(const ProductParams& p) {
+  MultiplyTile<kFormat>(p, TokenRows{BlockY() * kTileRows, p.n});
 }
 
 }  // namespace qwen3vl::gpu

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "qwen3vl/cuda/device_address.h"
-#include "qwen3vl/error.h"
+#include "qwen3vl/cuda/layer_kernels.h"
 
 namespace qwen3vl {
 namespace {
@@ -21,8 +21,7 @@ VisionKernels::VisionKernels(std::shared_ptr<const hw::CudaDevice> device,
                              std::span<const hw::DeviceCode> code)
     : device_(std::move(device)) {
   const std::vector<std::string> names(std::begin(kNames), std::end(kNames));
-  functions_ = hw::LoadFunctions(*device_, code, "vision", names);
-  if (!functions_.failure.empty()) throw Error(ErrorCode::kDevice, functions_.failure);
+  functions_ = LoadNeeded(*device_, code, "vision", names);
 }
 
 void VisionKernels::LayerNorm(const gpu::LayerNormParams& params, size_t rows) const {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// gpu_bench [LENGTH]: speed of the attention kernels on the first NVIDIA GPU, as a Markdown table: shares of
-// the rates of multiply-adds and of reading memory that this process measured in turn with the samples, for
-// each version of the code that the build holds. LENGTH: keys, 4096 where it is not given. Ends with 3 where
-// no device can be used.
+// gpu_bench [LENGTH]: speed of attention and of products with weights on the first NVIDIA GPU, as Markdown
+// tables: shares of the rates of multiply-adds and of reading memory that this process measured in turn with
+// the samples, for each version of the code that the build holds. LENGTH: keys, 4096 where it is not given.
+// Ends with 3 where no device can be used.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -13,7 +13,9 @@
 #include "attention/cuda/device_code.h"
 #include "cuda/device/gpu_attention.h"
 #include "cuda/device/gpu_peaks.h"
+#include "cuda/device/gpu_product.h"
 #include "cuda/device/named_driver.h"
+#include "qwen3vl/cuda/device_code.h"
 #include "qwen3vl/error.h"
 #include "support/attention_cases.h"
 #include "support/near.h"
@@ -97,31 +99,43 @@ class BenchCase {
 };
 
 struct Measured {
-  double seconds, gflops, gbs, fma_share, read_share, error;
+  double seconds, gflops, gbs, fma_share, read_share, error = 0;
 };
 
-Measured Measure(const hw::CudaDevice& device, std::span<const hw::DeviceCode> code, test::GpuPeaks& peaks,
-                 const BenchRow& row, size_t length) {
-  const BenchCase c(row, length);
-  const attention::Inputs in = c.inputs();
-  // One token's keys and values could stay in a cache of the device: 512 MiB of copies cannot.
-  const size_t bytes = test::GpuBytes(in, device.info().multiprocessors);
-  const size_t room = std::min<size_t>(size_t{1} << 29, device.info().memory_total_bytes / 4);
-  const test::GpuAttention attention(device, code, in, row.scores,
-                                     row.problem == Problem::kToken ? room / bytes + 1 : 1);
-  const auto run = [&](size_t times) {
+// `run` does its work so many times. Samples of it and of the peaks are taken in turn.
+template <class Run>
+Measured Measure(test::GpuPeaks& peaks, double flop, double bytes, const Run& run) {
+  const auto seconds_of = [&](size_t times) {
     const auto start = Clock::now();
-    attention.Run(times);
+    run(times);
     return std::chrono::duration<double>(Clock::now() - start).count() / static_cast<double>(times);
   };
-  const double once = std::min(run(1), run(1));
+  const double once = std::min(seconds_of(1), seconds_of(1));
   const auto times = static_cast<size_t>(std::clamp(0.05 / once, 1.0, 2000.0));
   std::vector<double> seconds, fma, read;
   for (int i = 0; i < kSamples; ++i) {
     fma.push_back(peaks.FmaGflops());
     read.push_back(peaks.ReadGbs());
-    seconds.push_back(run(times));
+    seconds.push_back(seconds_of(times));
   }
+  const double median = Median(seconds), gflops = flop / median * 1e-9, gbs = bytes / median * 1e-9;
+  return {median, gflops, gbs, gflops / Median(fma), gbs / Median(read)};
+}
+
+// Copies of what has so many bytes that no cache of the device holds: 512 MiB.
+size_t CopiesOf(const hw::CudaDevice& device, size_t bytes) {
+  return std::min<size_t>(size_t{1} << 29, device.info().memory_total_bytes / 4) / bytes + 1;
+}
+
+Measured MeasureAttention(const hw::CudaDevice& device, std::span<const hw::DeviceCode> code,
+                          test::GpuPeaks& peaks, const BenchRow& row, size_t length) {
+  const BenchCase c(row, length);
+  const attention::Inputs in = c.inputs();
+  // One token's keys and values could stay in a cache of the device.
+  const size_t copies = row.problem == Problem::kToken
+                            ? CopiesOf(device, test::GpuBytes(in, device.info().multiprocessors))
+                            : 1;
+  const test::GpuAttention attention(device, code, in, row.scores, copies);
   // As `qwen3vl bench` counts: 4 * head_dim for each key that a row sees; q, out, keys and values once.
   const double n = static_cast<double>(length), rows = static_cast<double>(row.q_len(length));
   const double seen = row.problem == Problem::kPrompt ? n * (n + 1) / 2 : n * rows;
@@ -130,20 +144,53 @@ Measured Measure(const hw::CudaDevice& device, std::span<const hw::DeviceCode> c
       static_cast<double>(hw::RowBytes(row.format, row.head_dim) * row.n_kv_heads * 2);
   const double flop = 4.0 * q_row * seen;
   const double moved = n * kv_row_bytes + rows * q_row * 2 * sizeof(float);
-  const double median = Median(seconds);
-  return {median,
-          flop / median * 1e-9,
-          moved / median * 1e-9,
-          flop / median * 1e-9 / Median(fma),
-          moved / median * 1e-9 / Median(read),
-          c.Error(attention.Result())};
+  Measured m = Measure(peaks, flop, moved, [&](size_t times) { attention.Run(times); });
+  m.error = c.Error(attention.Result());
+  return m;
 }
 
-void PrintCode(const hw::CudaDevice& device, std::span<const hw::DeviceCode> code, test::GpuPeaks& peaks,
-               size_t length) {
+struct ProductRow {
+  const char* what;
+  test::ProductProblem problem;
+};
+
+// The widest product of a text layer of Qwen3-VL-4B for one token, four and a chunk; one of the vision tower
+// of the 2B and 4B models; the experts of Qwen3-VL-30B-A3B.
+constexpr ProductRow kProducts[] = {
+    {"one token", {hw::Format::kF16, 9728, 2560, 1}},
+    {"one token", {hw::Format::kQ8_0, 9728, 2560, 1}},
+    {"one token", {hw::Format::kQ4_K, 9728, 2560, 1}},
+    {"one token", {hw::Format::kQ6_K, 9728, 2560, 1}},
+    {"four tokens", {hw::Format::kQ4_K, 9728, 2560, 4}},
+    {"prompt", {hw::Format::kF16, 9728, 2560, 512}},
+    {"prompt", {hw::Format::kQ8_0, 9728, 2560, 512}},
+    {"prompt", {hw::Format::kQ4_K, 9728, 2560, 512}},
+    {"prompt", {hw::Format::kQ6_K, 9728, 2560, 512}},
+    {"picture", {hw::Format::kF16, 4096, 1024, 4096}},
+    {"picture", {hw::Format::kQ8_0, 4096, 1024, 4096}},
+    {"one token, 8 of 128 experts", {hw::Format::kQ4_K, 768, 2048, 1, 128, 8}},
+    {"prompt, 8 of 128 experts", {hw::Format::kQ4_K, 768, 2048, 512, 128, 8}}};
+
+void PrintProducts(std::shared_ptr<const hw::CudaDevice> device, std::span<const hw::DeviceCode> code,
+                   test::GpuPeaks& peaks) {
+  for (const auto& [what, p] : kProducts) {
+    const size_t bytes = test::GpuBytes(p);
+    const test::GpuProduct product(device, code, p, CopiesOf(*device, bytes));
+    const Measured m =
+        Measure(peaks, product.Flop(), product.Bytes(), [&](size_t times) { product.Run(times); });
+    std::printf("| %u.%u | %s, %zu x %zu, n %zu | %s | %.3f | %.0f | %.2f | %.1f | %.2f | %.1e |\n",
+                code[0].compute / 10, code[0].compute % 10, what, p.rows, p.cols, p.tokens,
+                std::string(hw::Name(p.format)).c_str(), m.seconds * 1e3, m.gflops, m.fma_share, m.gbs,
+                m.read_share, product.Error());
+    std::fflush(stdout);
+  }
+}
+
+void PrintAttention(const hw::CudaDevice& device, std::span<const hw::DeviceCode> code, test::GpuPeaks& peaks,
+                    size_t length) {
   double f32_seconds = 0;
   for (const BenchRow& row : kRows) {
-    const Measured m = Measure(device, code, peaks, row, length);
+    const Measured m = MeasureAttention(device, code, peaks, row, length);
     const bool int8 = row.scores == GpuScores::kInt8;
     if (!int8) f32_seconds = m.seconds;
     std::printf("| %u.%u | %s | %s | %s | %.3f | %.0f | %.2f | %.1f | %.2f | %s | %.1e |\n",
@@ -155,28 +202,40 @@ void PrintCode(const hw::CudaDevice& device, std::span<const hw::DeviceCode> cod
   }
 }
 
+// The device code of a table for each compute capability that the device can run.
+std::vector<std::vector<hw::DeviceCode>> Versions(const hw::GpuInfo& gpu,
+                                                  std::span<const hw::DeviceCode> table) {
+  std::vector<std::vector<hw::DeviceCode>> versions;
+  for (unsigned compute : {61u, 75u}) {
+    if (compute > static_cast<unsigned>(gpu.compute_major * 10 + gpu.compute_minor)) continue;
+    std::vector<hw::DeviceCode> one;
+    std::ranges::copy_if(table, std::back_inserter(one),
+                         [&](const hw::DeviceCode& c) { return c.compute == compute; });
+    if (!one.empty()) versions.push_back(std::move(one));
+  }
+  return versions;
+}
+
 int Run(size_t length) {
-  const hw::CudaDevice device(test::NamedDriver());
-  test::GpuPeaks peaks(device);
-  const hw::GpuInfo& gpu = device.info();
+  const auto device = std::make_shared<const hw::CudaDevice>(test::NamedDriver());
+  test::GpuPeaks peaks(*device);
+  const hw::GpuInfo& gpu = device->info();
   std::printf("%s, compute capability %d.%d, %zu multiprocessors, %zu MiB; device code: %s.\n",
               gpu.name.c_str(), gpu.compute_major, gpu.compute_minor, gpu.multiprocessors,
               gpu.memory_total_bytes >> 20, std::string(attention::DescribeDeviceCode()).c_str());
   std::printf("fp32 multiply-adds %.0f GFLOP/s, reading %.1f GB/s; %zu keys.\n\n", peaks.FmaGflops(),
               peaks.ReadGbs(), length);
+  const auto attention = Versions(gpu, attention::EmbeddedDeviceCode());
+  if (attention.empty()) throw Error(ErrorCode::kDevice, "no device code in this build that the device runs");
   std::puts(
       "| code | problem | K, V | scores | ms | GFLOP/s | of FMA peak | GB/s | of read peak | over f32 | "
       "error |");
   std::puts("|---|---|---|---|---:|---:|---:|---:|---:|---:|---:|");
-  std::vector<hw::DeviceCode> one;
-  for (unsigned compute : {61u, 75u}) {
-    one.clear();
-    for (const hw::DeviceCode& c : attention::EmbeddedDeviceCode())
-      if (c.compute == compute) one.push_back(c);
-    if (one.empty() || compute > static_cast<unsigned>(gpu.compute_major * 10 + gpu.compute_minor)) continue;
-    PrintCode(device, one, peaks, length);
-  }
-  return one.empty() && attention::EmbeddedDeviceCode().empty();
+  for (const auto& code : attention) PrintAttention(*device, code, peaks, length);
+  std::puts("\n| code | product | weights | ms | GFLOP/s | of FMA peak | GB/s | of read peak | error |");
+  std::puts("|---|---|---|---:|---:|---:|---:|---:|---:|");
+  for (const auto& code : Versions(gpu, EmbeddedDeviceCode())) PrintProducts(device, code, peaks);
+  return 0;
 }
 
 }  // namespace

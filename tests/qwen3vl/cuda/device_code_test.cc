@@ -18,7 +18,7 @@
 #include "attention/cuda/attention_params.h"
 #include "attention/cuda/device_code.h"
 #include "cuda/emulated_kernels.h"
-#include "qwen3vl/cuda/layer_params.h"
+#include "qwen3vl/cuda/expert_params.h"
 #include "support/temp_dir.h"
 
 namespace qwen3vl {
@@ -47,10 +47,11 @@ void PrintTo(const CodeSet& set, std::ostream* os) { *os << set.name; }
 std::vector<CodeSet> CodeSets() {
   const auto attention = attention::EmbeddedDeviceCode();
   const CodeSet sets[] = {
-      {"Head64", attention, "attention_64_", 6},        {"Head72", attention, "attention_72_", 4},
-      {"Head80", attention, "attention_80_", 4},        {"Head128", attention, "attention_128_", 6},
-      {"Layers", EmbeddedDeviceCode(), "layer", 1},     {"Vision", EmbeddedDeviceCode(), "vision", 1},
-      {"Products", EmbeddedDeviceCode(), "product_", 8}};
+      {"Head64", attention, "attention_64_", 6},         {"Head72", attention, "attention_72_", 4},
+      {"Head80", attention, "attention_80_", 4},         {"Head128", attention, "attention_128_", 6},
+      {"Layers", EmbeddedDeviceCode(), "layer", 1},      {"Vision", EmbeddedDeviceCode(), "vision", 1},
+      {"Products", EmbeddedDeviceCode(), "product_", 8}, {"Routes", EmbeddedDeviceCode(), "route", 1},
+      {"Experts", EmbeddedDeviceCode(), "experts_", 8}};
   std::vector<CodeSet> all;
   for (unsigned compute : {61u, 75u})
     for (CodeSet set : sets) {
@@ -189,6 +190,8 @@ constexpr Limits kLimits[] = {{"_tile128", 128, 2},
                               {"layer_heads", 128, 8},
                               {"layer_keep", 128, 8},
                               {"layer_", 256, 4},
+                              {"route_tokens", gpu::kRouteThreads, 8},
+                              {"route_", 256, 4},
                               {"vision_split", 128, 8},
                               {"vision_", 256, 4},
                               {"_one", 128, 8},

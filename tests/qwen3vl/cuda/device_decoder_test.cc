@@ -31,6 +31,7 @@ struct DecoderCase {
   // floats as the CPU is.
   double tolerance;
   gpu::ScoreType scores = gpu::ScoreType::kF32;
+  size_t n_experts = 0, n_experts_used = 0;  // of a mixture, whose router is in F32
 };
 
 void PrintTo(const DecoderCase& c, std::ostream* os) { *os << c.name; }
@@ -45,7 +46,9 @@ class Decoder {
     config_.n_heads = c.n_heads;
     config_.n_kv_heads = c.n_kv_heads;
     config_.head_dim = c.head_dim;
-    config_.ffn_dim = kFfn;
+    config_.ffn_dim = config_.expert_ffn_dim = kFfn;
+    config_.n_experts = c.n_experts;
+    config_.n_experts_used = c.n_experts_used;
     const size_t third = c.head_dim / 2 / 3;
     config_.mrope_section = {c.head_dim / 2 - 2 * third, third, third};
     for (size_t i = 0; i < kLayers; ++i) {
@@ -58,9 +61,18 @@ class Decoder {
       w.k = Matrix(c.big, config_.kv_dim(), kDim);
       w.v = Matrix(c.small, config_.kv_dim(), kDim);
       w.o = Matrix(c.big, kDim, config_.q_dim());
-      w.gate = Matrix(c.big, kFfn, kDim);
-      w.up = Matrix(c.big, kFfn, kDim);
-      w.down = Matrix(c.small, kDim, kFfn);
+      if (c.n_experts) {
+        w.router = Matrix(Format::kF32, c.n_experts, kDim);
+        for (size_t e = 0; e < c.n_experts; ++e) {
+          w.expert_gate.push_back(Matrix(c.big, kFfn, kDim));
+          w.expert_up.push_back(Matrix(c.big, kFfn, kDim));
+          w.expert_down.push_back(Matrix(c.small, kDim, kFfn));
+        }
+      } else {
+        w.gate = Matrix(c.big, kFfn, kDim);
+        w.up = Matrix(c.big, kFfn, kDim);
+        w.down = Matrix(c.small, kDim, kFfn);
+      }
     }
     kv_ = {.n_layers = kLayers,
            .n_kv_heads = c.n_kv_heads,
@@ -229,7 +241,12 @@ INSTANTIATE_TEST_SUITE_P(
                     DecoderCase{"Int8ScoresF16Cache", Format::kF32, Format::kF32, Format::kF16, 4, 2, 64,
                                 2 * 8e-3, gpu::ScoreType::kInt8},
                     DecoderCase{"Int8ScoresQ8Cache", Format::kF32, Format::kF32, Format::kQ8_0, 4, 1, 128,
-                                2 * 8e-3, gpu::ScoreType::kInt8}),
+                                2 * 8e-3, gpu::ScoreType::kInt8},
+                    DecoderCase{"Mixture", Format::kF32, Format::kF32, Format::kF32, 4, 2, 64, 1e-5,
+                                gpu::ScoreType::kF32, 8, 3},
+                    // Of all experts: which ones are chosen does not hang on the error of 8 bits.
+                    DecoderCase{"MixtureQ4KM", Format::kQ4_K, Format::kQ6_K, Format::kF16, 4, 2, 64, 0,
+                                gpu::ScoreType::kF32, 3, 3}),
     [](const auto& param_info) { return std::string(param_info.param.name); });
 
 // Scores in fp32 would be a hundred times closer to the CPU's.
@@ -340,14 +357,40 @@ TEST(DeviceDecoder, SaysWhatItCannotRun) {
   TextConfig c = decoder.config();
   TextLayerWeights w;
   EXPECT_EQ(WhyNotOnGpu(c, decoder.weights().layers[0], decoder.kv()), "");
-  c.n_experts = 8;
-  EXPECT_NE(WhyNotOnGpu(c, decoder.weights().layers[0], decoder.kv()), "");
-  c.n_experts = 0;
   c.head_dim = 130;
   EXPECT_NE(WhyNotOnGpu(c, decoder.weights().layers[0], decoder.kv()), "");
   c.head_dim = 64;
   w.q.format = Format::kQ3_K;
   EXPECT_EQ(WhyNotOnGpu(c, w, decoder.kv()).substr(0, 12), "q3_K weights");
+}
+
+TEST(DeviceDecoder, SaysWhichExpertsItCannotRun) {
+  Decoder decoder({.big = Format::kF32,
+                   .small = Format::kF32,
+                   .kv = Format::kF32,
+                   .n_heads = 4,
+                   .n_kv_heads = 2,
+                   .head_dim = 64,
+                   .n_experts = 3,
+                   .n_experts_used = 2});
+  const auto why = [&](const TextConfig& c, const std::vector<Weight>& down) {
+    const TextLayerWeights& from = decoder.weights().layers[0];
+    TextLayerWeights w{.q = from.q, .k = from.k, .v = from.v, .o = from.o, .router = from.router};
+    w.expert_gate = from.expert_gate, w.expert_up = from.expert_up, w.expert_down = down;
+    return WhyNotOnGpu(c, w, decoder.kv());
+  };
+  TextConfig c = decoder.config();
+  std::vector<Weight> down = decoder.weights().layers[0].expert_down;
+  EXPECT_EQ(why(c, down), "");
+  c.n_experts = 1025;
+  EXPECT_EQ(why(c, down), "2 of 1025 experts, want up to 32 of 1024");
+  c.n_experts = 64, c.n_experts_used = 33;
+  EXPECT_EQ(why(c, down), "33 of 64 experts, want up to 32 of 1024");
+  c = decoder.config();
+  down[2].format = Format::kBF16;
+  EXPECT_EQ(why(c, down), "experts whose weights differ in format");
+  down.assign(3, {.format = Format::kQ3_K, .rows = kDim, .cols = kFfn});
+  EXPECT_EQ(why(c, down).substr(0, 12), "q3_K weights");
 }
 
 }  // namespace

@@ -24,8 +24,8 @@ inline const Model& TinyModel() {
   return model;
 }
 
-inline GoldenCase CaseNamed(const std::string& name) {
-  for (const GoldenCase& c : GoldenCases("tiny-b"))
+inline GoldenCase CaseNamed(const std::string& name, const std::string& model = "tiny-b") {
+  for (const GoldenCase& c : GoldenCases(model))
     if (c.name() == name) return c;
   throw std::runtime_error("no case " + name);
 }

@@ -52,20 +52,50 @@ TEST_F(GpuLayersTest, AllLayersOnTheGpuGiveTheRecordedNumbers) {
   EXPECT_THAT(warnings_, IsEmpty());
 }
 
+// A mixture of experts in BF16, by pairs of a token and an expert (8 tokens) and by tiles of them (20).
+TEST_F(GpuLayersTest, AMixtureOfExpertsGivesTheRecordedNumbers) {
+  const Model model = Model::Load(test::DataPath("models/tiny-moe"));
+  for (const char* name : {"robust_text", "text_20"}) {
+    SCOPED_TRACE(name);
+    const GoldenCase c = CaseNamed(name, "tiny-moe");
+    const test::GoldenFile golden(c.entry["file"].get<std::string>());
+    test::TracedRun run;
+    SessionOptions options = Options(2);
+    options.trace = test::CollectInto(run);
+    Session session(model, options);
+    EXPECT_THAT(session.gpu_report(), HasSubstr("2 of 2 layers on NVIDIA "));
+    EXPECT_EQ(Run(session, c, 4).ids, Greedy(c, 4));
+    EXPECT_TRUE(
+        test::AllNear(run.tensors.at("text.final_norm").floats, golden["text.final_norm"].Floats(), 1e-4));
+    const std::vector<double> judge = golden["last_logits_f64"].Doubles();
+    EXPECT_TRUE(test::AllNear(std::span(run.tensors.at("logits").floats).last(judge.size()), judge, 1e-4));
+    EXPECT_EQ(session.attention_paths(), "cuda_tiled");
+    EXPECT_THAT(warnings_, IsEmpty());
+  }
+}
+
 // Within a twentieth.
 TEST_F(GpuLayersTest, TakeTheMemoryThatWasAnnounced) {
-  const ModelFiles& files = TinyModel().impl()->files;
-  SessionOptions options = Options(2);
-  options.gpu_vision = GpuVision::kOff;
-  options.context = 256;
-  const TextConfig& t = files.config.text;
-  const attention::KvCacheShape kv{
-      .n_layers = 2, .n_kv_heads = t.n_kv_heads, .head_dim = t.head_dim, .capacity = 256};
-  const DecoderMemory layers =
-      PlaceDecoder(t, files.text, {0, 2}, kv, options.context, /*multiprocessors=*/5);
-  const double taken = static_cast<double>(layers.total() + PlaceOutput(files.text.output).bytes);
-  EXPECT_NEAR(static_cast<double>(EstimateGpuMemory(files.config, files.tensors, options, 0, 0)), taken,
-              0.05 * taken);
+  for (const char* name : {"tiny-b", "tiny-moe"}) {
+    SCOPED_TRACE(name);
+    const Model model = Model::Load(test::DataPath(std::string("models/") + name));
+    const ModelFiles& files = model.impl()->files;
+    SessionOptions options = Options(2);
+    options.gpu_vision = GpuVision::kOff;
+    options.context = 256;
+    // Heads of the second model are narrower than the kernels', which takes more: the same in wider ones.
+    ModelConfig config = files.config;
+    TextConfig& t = config.text;
+    const size_t q_dim = t.q_dim(), kv_dim = t.kv_dim();
+    t.head_dim = 128, t.n_heads = q_dim / 128, t.n_kv_heads = kv_dim / 128;
+    const attention::KvCacheShape kv{
+        .n_layers = 2, .n_kv_heads = t.n_kv_heads, .head_dim = t.head_dim, .capacity = 256};
+    const DecoderMemory layers =
+        PlaceDecoder(t, files.text, {0, 2}, kv, options.context, /*multiprocessors=*/5);
+    const double taken = static_cast<double>(layers.total() + PlaceOutput(files.text.output).bytes);
+    EXPECT_NEAR(static_cast<double>(EstimateGpuMemory(config, files.tensors, options, 0, 0)), taken,
+                0.05 * taken);
+  }
 }
 
 TEST_F(GpuLayersTest, TheLastLayerAloneAndInSmallChunks) {
@@ -212,8 +242,6 @@ TEST_F(GpuLayersTest, WhatTheGpuCannotDoStaysOnTheCpu) {
   options = Options(2);
   options.exact = true;
   EXPECT_THAT(Session(TinyModel(), options).gpu_report(), HasSubstr("exactly"));
-  const Model moe = Model::Load(QWEN3VL_SHIPPED_MODEL);
-  EXPECT_THAT(Session(moe, Options(2)).gpu_report(), HasSubstr("mixture-of-experts"));
 }
 
 class GpuLayersStartTest : public GpuLayersTest, public testing::WithParamInterface<test::StartFault> {};
