@@ -280,7 +280,7 @@ void Generator::Drop(size_t n) {
 
 std::span<const int32_t> Generator::Guess(int32_t id, const GenerateOptions& options, const Reply& reply) {
   // A check that may recompute a call would do so for all of its tokens.
-  const bool possible = text_.CanStandAlone() && !runtime_.AsksForGpu() && !options_.check_finite;
+  const bool possible = !runtime_.AsksForGpu() && !options_.check_finite;
   const size_t most =
       std::min({possible ? options.draft_tokens : 0, kMaxEachAlone - 1,
                 options.max_tokens - reply.ids.size() - 1, cache_.shape().capacity - cache_.length() - 1});

@@ -30,7 +30,8 @@ struct LayersStep {
   const rope::RopeTable* rope = nullptr;  // [n]
   attention::KvCache* cache = nullptr;
   std::span<const VisualRow> visual;
-  size_t n_deepstack = 0;  // first layers of the model after which features are added
+  size_t n_deepstack = 0;   // first layers of the model after which features are added
+  bool each_alone = false;  // as TextChunk has it
 };
 
 // Hidden states whose logits a GPU makes at a time: room for them is taken with the output matrix.

@@ -239,8 +239,8 @@ struct GenerateOptions {
   std::function<int32_t(std::span<const float> logits)> choose;
   std::vector<std::string> stop;  // texts that end the answer; not part of it
   // Tokens that a step may compute along because the conversation went on so before: where they come true, a
-  // step gives several. The answer is the same to the bit. At most 3; 0: none. Not with layers or attention
-  // on a GPU, nor with SessionOptions::check_finite.
+  // step gives several. The answer is the same to the bit. At most 3; 0: none. Not with
+  // SessionOptions::check_finite, nor where single attention calls go to a GPU (AttentionChoice::kCuda).
   size_t draft_tokens = 3;
   bool ignore_end = false;  // go on after an end token
   bool trust_text = false;  // "<|im_end|>" written in a message counts as the token itself

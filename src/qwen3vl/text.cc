@@ -77,8 +77,12 @@ std::span<const float> TextModel::Forward(const TextChunk& chunk, attention::KvC
   DecoderStep step{.config = &config_, .rope = &rope, .cache = &cache};
   step.mask.causal = true;
   step.each_alone = chunk.each_alone;
-  const LayersStep layers{
-      .x = x, .rope = &rope, .cache = &cache, .visual = chunk.visual, .n_deepstack = chunk.n_deepstack};
+  const LayersStep layers{.x = x,
+                          .rope = &rope,
+                          .cache = &cache,
+                          .visual = chunk.visual,
+                          .n_deepstack = chunk.n_deepstack,
+                          .each_alone = chunk.each_alone};
   for (size_t i = 0; i < config_.n_layers;) i = RunLayers(i, layers, step, runtime);
   if (wanted == LogitsOf::kNone) return {};
 

@@ -24,7 +24,7 @@ struct TextChunk {
   size_t n_deepstack =
       0;  // first layers after which a prompt with pictures gets features, in this chunk or another
   // Every token gets the keys, values and logits that it would get in a chunk of its own, to the bit. For up
-  // to kMaxEachAlone tokens, none of them visual, and not on a GPU.
+  // to kMaxEachAlone tokens, none of them visual.
   bool each_alone = false;
 };
 
@@ -38,8 +38,6 @@ class TextModel {
 
   // Hands layers to a GPU, from the next call on.
   void UseGpu(std::unique_ptr<GpuLayers> gpu) { gpu_ = std::move(gpu); }
-  // Whether chunks with TextChunk::each_alone can be had.
-  bool CanStandAlone() const { return gpu_ == nullptr; }
 
   // Runs the chunk on top of what `cache` holds and appends its keys and values. Returns the asked logits, [1
   // or n, vocab_size], valid until the next call. Throws CancelledSignal when cancelled: the caller truncates

@@ -70,14 +70,7 @@ void AddExpertKernels(std::vector<EmulatedKernel>& kernels) {
   add("route_tokens", kRouteThreads, &RouteTokens);
   add("route_group", kGroupThreads, &GroupPairs);
   add("route_mix", kValueThreads, &MixExperts);
-  AddProducts<WeightFormat::kF32>("F32", kernels);
-  AddProducts<WeightFormat::kF16>("F16", kernels);
-  AddProducts<WeightFormat::kBF16>("BF16", kernels);
-  AddProducts<WeightFormat::kQ8_0>("Q8_0", kernels);
-  AddProducts<WeightFormat::kQ4_0>("Q4_0", kernels);
-  AddProducts<WeightFormat::kQ4_K>("Q4_K", kernels);
-  AddProducts<WeightFormat::kQ5_K>("Q5_K", kernels);
-  AddProducts<WeightFormat::kQ6_K>("Q6_K", kernels);
+  ForEachWeightFormat([&]<WeightFormat kFormat>(const char* name) { AddProducts<kFormat>(name, kernels); });
 }
 
 }  // namespace qwen3vl::gpu

@@ -132,14 +132,7 @@ void AddLayerKernels(std::vector<EmulatedKernel>& kernels) {
   add("vision_split", kHeadThreads, &SplitHeads);
   add("vision_gelu_tanh", kValueThreads, &Gelu<GeluTanh>);
   add("vision_gelu_erf", kValueThreads, &Gelu<GeluErf>);
-  AddProducts<WeightFormat::kF32>("F32", kernels);
-  AddProducts<WeightFormat::kF16>("F16", kernels);
-  AddProducts<WeightFormat::kBF16>("BF16", kernels);
-  AddProducts<WeightFormat::kQ8_0>("Q8_0", kernels);
-  AddProducts<WeightFormat::kQ4_0>("Q4_0", kernels);
-  AddProducts<WeightFormat::kQ4_K>("Q4_K", kernels);
-  AddProducts<WeightFormat::kQ5_K>("Q5_K", kernels);
-  AddProducts<WeightFormat::kQ6_K>("Q6_K", kernels);
+  ForEachWeightFormat([&]<WeightFormat kFormat>(const char* name) { AddProducts<kFormat>(name, kernels); });
 }
 
 }  // namespace qwen3vl::gpu

@@ -8,6 +8,7 @@
 
 #include "attention/cuda/attention_params.h"
 #include "cuda/emulated_kernels.h"
+#include "qwen3vl/cuda/layer_params.h"
 
 namespace qwen3vl::gpu {
 
@@ -31,6 +32,19 @@ void ForEachModule(const F& add) {
   add.template operator()<128, KvFormat::kF32>();
   add.template operator()<128, KvFormat::kF16>();
   add.template operator()<128, KvFormat::kQ8_0>();
+}
+
+// Calls add.operator()<kFormat>(name) for each format of weights, in whose module names that name stands.
+template <class F>
+void ForEachWeightFormat(const F& add) {
+  add.template operator()<WeightFormat::kF32>("F32");
+  add.template operator()<WeightFormat::kF16>("F16");
+  add.template operator()<WeightFormat::kBF16>("BF16");
+  add.template operator()<WeightFormat::kQ8_0>("Q8_0");
+  add.template operator()<WeightFormat::kQ4_0>("Q4_0");
+  add.template operator()<WeightFormat::kQ4_K>("Q4_K");
+  add.template operator()<WeightFormat::kQ5_K>("Q5_K");
+  add.template operator()<WeightFormat::kQ6_K>("Q6_K");
 }
 
 // The arrays of an attention launch on rows of head_dim columns; `split`: of decode or merge.

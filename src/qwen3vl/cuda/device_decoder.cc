@@ -126,7 +126,7 @@ void DeviceDecoder::Keep(size_t index, const Chunk& chunk, hw::CudaAddress rows,
                 chunk.n);
 }
 
-void DeviceDecoder::Attend(size_t index, const LayersStep& step, const Chunk& chunk) {
+void DeviceDecoder::Attend(size_t index, const LayersStep& step, const Chunk& chunk, size_t first) {
   const PlacedActivations& at = memory_.at;
   attention::Inputs in;
   in.shape = {.q_len = chunk.n,
@@ -140,13 +140,14 @@ void DeviceDecoder::Attend(size_t index, const LayersStep& step, const Chunk& ch
   p.kv_len = Count(kv_.capacity);  // rows of each head; what is seen ends before
   const size_t each = memory_.kv_rows_bytes + memory_.kv_scale_bytes;
   const hw::CudaAddress k = cache_.address() + 2 * (index - range_.first) * each, v = k + each;
-  p.q = At<float>(act(at.q_wide));
+  const size_t begin = first * config_.n_heads * memory_.head_dim * sizeof(float);
+  p.q = At<float>(act(at.q_wide) + begin);
   p.k = At<void>(k);
   p.v = At<void>(v);
   p.k_scales = At<unsigned short>(k + memory_.kv_rows_bytes);
   p.v_scales = At<unsigned short>(v + memory_.kv_rows_bytes);
-  p.seen = At<gpu::SeenRange>(act(at.seen));
-  p.out = At<float>(act(at.attended));
+  p.seen = At<gpu::SeenRange>(act(at.seen) + first * sizeof(gpu::SeenRange));
+  p.out = At<float>(act(at.attended) + begin);
   p.stats = At<float>(act(at.stats));
   p.partial = At<float>(act(at.partial));
   p.partial_stats = At<float>(act(at.partial_stats));
@@ -176,7 +177,12 @@ void DeviceDecoder::Attention(const PlacedLayer& layer, size_t index, const Laye
   heads(k, config_.n_kv_heads, layer.k_norm, k, config_.head_dim);
   Keep(index, chunk, k, /*values=*/false);
   Keep(index, chunk, v, /*values=*/true);
-  Attend(index, step, chunk);
+  // Products of a few rows and all that goes row by row give each the same bits as alone. Attention splits
+  // the keys by how many there are.
+  if (step.each_alone)
+    for (size_t i = 0; i < chunk.n; ++i) Attend(index, step, {chunk.begin + i, 1, chunk.pos + i}, i);
+  else
+    Attend(index, step, chunk, 0);
   if (memory_.head_dim != config_.head_dim)
     kernels_.Narrow({.x = At<float>(act(at.attended)),
                      .y = At<float>(act(at.attended_narrow)),

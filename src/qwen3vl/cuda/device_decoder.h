@@ -59,7 +59,8 @@ class DeviceDecoder {
   void RunLayer(size_t index, const LayersStep& step, const Chunk& chunk, size_t slot);
   void Attention(const PlacedLayer& layer, size_t index, const LayersStep& step, const Chunk& chunk,
                  size_t slot);
-  void Attend(size_t index, const LayersStep& step, const Chunk& chunk);
+  // `first`: row of the activations that the chunk begins at.
+  void Attend(size_t index, const LayersStep& step, const Chunk& chunk, size_t first);
   void Keep(size_t index, const Chunk& chunk, hw::CudaAddress rows, bool values);
   void Mlp(const PlacedLayer& layer, size_t n);
   void Experts(const PlacedLayer& layer, size_t n);

@@ -249,6 +249,51 @@ INSTANTIATE_TEST_SUITE_P(
                                 gpu::ScoreType::kF32, 3, 3}),
     [](const auto& param_info) { return std::string(param_info.param.name); });
 
+// Hidden states of tokens on top of nine others, in one step or one by one, and all keys and values.
+struct Ran {
+  std::vector<float> x, rows;
+};
+
+Ran RunOnTop(const Decoder& decoder, size_t at_once, bool each_alone) {
+  constexpr size_t kBefore = 9, kMore = 4;
+  Runtime runtime{SessionOptions{.threads = 1, .use_tuning = false}};
+  const std::unique_ptr<DeviceDecoder> device = decoder.OnGpu(16);
+  KvCache cache(decoder.kv());
+  const auto run = [&](std::span<float> x, bool alone) {
+    const size_t n = x.size() / kDim;
+    const rope::RopeTable rope = decoder.Rope(cache.length(), n);
+    device->Run({.x = {x.data(), n, kDim}, .rope = &rope, .cache = &cache, .each_alone = alone},
+                device->range(), runtime);
+  };
+  std::vector<float> before = test::SeededNormal(1, kBefore * kDim);
+  run(before, false);
+  Ran ran{.x = test::SeededNormal(2, kMore * kDim)};
+  for (size_t i = 0; i < kMore; i += at_once)
+    run(std::span(ran.x).subspan(i * kDim, at_once * kDim), each_alone);
+  ran.rows = Rows(cache);
+  return ran;
+}
+
+// With 4 query heads on each key/value head, two tokens and four take different kernels of attention.
+TEST(DeviceDecoder, TokensOfAStepCanEachGetTheBitsThatTheyGetAlone) {
+  if (test::CodeForDriver().layers.empty()) GTEST_SKIP() << "no device code in this build";
+  FakeCuda fake;
+  for (const DecoderCase& c : {DecoderCase{"F32", Format::kF32, Format::kF32, Format::kF16, 4, 1, 64, 0},
+                               DecoderCase{"Q4KM", Format::kQ4_K, Format::kQ6_K, Format::kQ8_0, 4, 1, 128, 0},
+                               DecoderCase{"Mixture", Format::kQ8_0, Format::kF16, Format::kF32, 4, 1, 72, 0,
+                                           gpu::ScoreType::kF32, 4, 2}}) {
+    SCOPED_TRACE(c.name);
+    const Decoder decoder(c);
+    const Ran wanted = RunOnTop(decoder, 1, false);
+    for (const size_t at_once : {2, 4}) {
+      const Ran found = RunOnTop(decoder, at_once, true);
+      EXPECT_EQ(found.x, wanted.x);
+      EXPECT_EQ(found.rows, wanted.rows);
+    }
+    EXPECT_NE(RunOnTop(decoder, 4, false).x, wanted.x) << "nothing here tells the difference";
+  }
+}
+
 // Scores in fp32 would be a hundred times closer to the CPU's.
 TEST(DeviceDecoder, Int8ScoresAreWhatIsComputedWhereAskedFor) {
   FakeCuda fake;

@@ -74,6 +74,42 @@ TEST_F(GpuLayersTest, AMixtureOfExpertsGivesTheRecordedNumbers) {
   }
 }
 
+struct GuessCase {
+  const char* model;
+  size_t layers;
+  KvType kv_type;
+};
+
+// The answer repeats the prompt up to a place: some guesses come true, the last ones do not. The logits of
+// every token are those of an answer without guesses, to the bit.
+TEST_F(GpuLayersTest, GuessedTokensAreComputedAsIfAlone) {
+  const std::vector<int32_t> prompt = {21, 22, 23, 24, 25, 26, 27, 28};
+  const int32_t said[] = {21, 22, 23, 24, 25, 26, 50, 60};
+  for (const GuessCase& c : {GuessCase{"tiny-b", 2, KvType::kQ8_0}, {"tiny-moe", 1, KvType::kF16}}) {
+    SCOPED_TRACE(c.model);
+    const Model model = Model::Load(test::DataPath(std::string("models/") + c.model));
+    SessionOptions options = Options(c.layers);
+    options.kv_type = c.kv_type;
+    const auto answer = [&](size_t draft_tokens) {
+      std::vector<std::vector<float>> rows;
+      GenerateOptions generate{
+          .max_tokens = std::size(said), .draft_tokens = draft_tokens, .ignore_end = true};
+      generate.choose = [&](std::span<const float> row) {
+        rows.emplace_back(row.begin(), row.end());
+        return said[rows.size() - 1];
+      };
+      Session session(model, options);
+      EXPECT_THAT(session.gpu_report(), HasSubstr(" of 2 layers on NVIDIA "));
+      const Reply reply = session.Complete(prompt, {}, {}, generate);
+      EXPECT_EQ(reply.accepted_tokens > 0, draft_tokens > 0);
+      EXPECT_EQ(reply.drafted_tokens > reply.accepted_tokens, draft_tokens > 0);
+      return rows;
+    };
+    EXPECT_EQ(answer(3), answer(0));
+    EXPECT_THAT(warnings_, IsEmpty());
+  }
+}
+
 // Within a twentieth.
 TEST_F(GpuLayersTest, TakeTheMemoryThatWasAnnounced) {
   for (const char* name : {"tiny-b", "tiny-moe"}) {

@@ -128,11 +128,60 @@ TEST_P(DeviceProductTest, IsThatOfFloat64AndTheSameInPtx) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, DeviceProductTest, testing::ValuesIn(Cases()), [](const auto& param_info) {
+class DeviceProductOfFewTest : public testing::TestWithParam<ProductCase> {};
+
+// What guessed tokens of an answer count on.
+TEST_P(DeviceProductOfFewTest, IsThatOfEachRowAloneToTheBit) {
+  const ProductCase& c = GetParam();
+  const test::MadeWeight m = test::MakeWeight(c.format, c.rows, c.cols, 5);
+  const DeviceWeight layout = LayoutOf(m.w);
+  std::vector<std::byte> packed(layout.bytes());
+  PackRows(m.w, layout, 0, c.rows, packed.data());
+  const Activations a = MakeActivations(c, layout.blocks);
+  const auto product = [&](const char* kind, size_t first, size_t n) {
+    std::vector<float> y(n * c.rows, NAN);
+    const size_t padded = layout.padded_cols();
+    const gpu::ProductParams p{.weights = packed.data(),
+                               .x = a.x.data() + first * c.cols,
+                               .q = reinterpret_cast<const unsigned*>(a.q.data() + first * padded),
+                               .scales = a.scales.data() + first * padded / 32,
+                               .sums = a.sums.data() + first * padded / 16,
+                               .bias = nullptr,
+                               .y = y.data(),
+                               .rows = static_cast<unsigned>(c.rows),
+                               .cols = static_cast<unsigned>(c.cols),
+                               .n = static_cast<unsigned>(n),
+                               .blocks = static_cast<unsigned>(layout.blocks),
+                               .row_bytes = static_cast<unsigned>(layout.row_bytes),
+                               .accumulate = 0};
+    const auto groups = static_cast<unsigned>((c.rows + gpu::kDotRows - 1) / gpu::kDotRows);
+    test::ExpectOneResult(EmbeddedDeviceCode(), c.name + std::string(kind), {groups}, &p,
+                          std::as_writable_bytes(std::span(y)));
+    return y;
+  };
+  const std::vector<float> few = product("_four", 0, c.n);
+  std::vector<float> alone;
+  for (size_t i = 0; i < c.n; ++i) {
+    const std::vector<float> one = product("_one", i, 1);
+    alone.insert(alone.end(), one.begin(), one.end());
+  }
+  EXPECT_EQ(few, alone);
+}
+
+std::vector<ProductCase> CasesOfFew() {
+  std::vector<ProductCase> cases = Cases();
+  std::erase_if(cases, [](const ProductCase& c) { return c.n < 2 || c.n > gpu::kMaxDotTokens; });
+  return cases;
+}
+
+std::string NameOf(const testing::TestParamInfo<ProductCase>& param_info) {
   const ProductCase& c = param_info.param;
   return std::string(c.name + 8) + "_" + std::to_string(c.rows) + "x" + std::to_string(c.cols) + "n" +
          std::to_string(c.n);
-});
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, DeviceProductTest, testing::ValuesIn(Cases()), NameOf);
+INSTANTIATE_TEST_SUITE_P(Formats, DeviceProductOfFewTest, testing::ValuesIn(CasesOfFew()), NameOf);
 
 }  // namespace
 }  // namespace qwen3vl
