@@ -10,13 +10,14 @@
 #include "cuda/kernel_runs.h"
 #include "qwen3vl/cuda/device_code.h"
 #include "qwen3vl/cuda/expert_kernels.h"
-#include "qwen3vl/cuda/quantized_weight.h"
+#include "qwen3vl/cuda/product_operands.h"
 #include "support/near.h"
 
 namespace qwen3vl {
 namespace {
 
 using test::ExpectOneResult;
+using test::Groups;
 using testing::Each;
 using testing::ElementsAre;
 
@@ -24,8 +25,6 @@ template <class T>
 std::span<std::byte> Bytes(std::vector<T>& values) {
   return std::as_writable_bytes(std::span(values));
 }
-
-unsigned Groups(size_t n, unsigned of) { return static_cast<unsigned>((n + of - 1) / of); }
 
 struct Routed {
   std::vector<unsigned> experts;
@@ -163,46 +162,14 @@ void PrintTo(const ExpertCase& c, std::ostream* os) { *os << c.name; }
 
 constexpr size_t kExperts = 3;
 
-// Rows of activations as products take them.
-struct QuantizedRows {
-  std::vector<unsigned> q;
-  std::vector<float> scales, sums;
-  std::vector<double> values;  // [n, cols] that a product sees
-};
-
-QuantizedRows Quantize(const std::vector<float>& x, size_t n, size_t blocks) {
-  const size_t cols = x.size() / n, padded = blocks * gpu::kBlockCols;
-  QuantizedRows r{std::vector<unsigned>(n * padded / 4), std::vector<float>(n * padded / 32),
-                  std::vector<float>(n * padded / 16), std::vector<double>(x.begin(), x.end())};
-  if (blocks == 0) return r;
-  const gpu::QuantizeParams p{x.data(),
-                              r.q.data(),
-                              r.scales.data(),
-                              r.sums.data(),
-                              static_cast<unsigned>(cols),
-                              static_cast<unsigned>(padded)};
-  test::RunSource("layer_quantize", {Groups(padded, gpu::kQuantizeCols), static_cast<unsigned>(n)}, &p);
-  const auto* codes = reinterpret_cast<const int8_t*>(r.q.data());
-  for (size_t i = 0; i < x.size(); ++i) {
-    const size_t at = i / cols * padded + i % cols;
-    r.values[i] = double{r.scales[at / 32]} * codes[at];
-  }
-  return r;
-}
-
 class DeviceExpertProductTest : public testing::TestWithParam<ExpertCase> {
  protected:
   // Pairs of these experts, `share` of each row of x; by tiles, or by pairs.
   void Check(const std::vector<unsigned>& experts, size_t share, bool tiles) {
     SCOPED_TRACE(testing::Message() << experts.size() << " pairs, " << share << " of a token");
     const ExpertCase& c = GetParam();
-    const size_t n = experts.size(), x_rows = n / share;
-    const test::MadeWeight m = test::MakeWeight(c.format, kExperts * c.rows, c.cols, 5);
-    const DeviceWeight layout = LayoutOf(m.w);
-    std::vector<std::byte> packed(layout.bytes());
-    PackRows(m.w, layout, 0, layout.rows, packed.data());
-    const std::vector<float> x = test::SeededNormal(11, x_rows * c.cols);
-    const QuantizedRows rows = Quantize(x, x_rows, layout.blocks);
+    const size_t n = experts.size();
+    const test::ProductOperands of(c.format, kExperts * c.rows, c.cols, n / share);
 
     std::vector<unsigned> order(n);
     std::iota(order.begin(), order.end(), 0u);
@@ -220,26 +187,15 @@ class DeviceExpertProductTest : public testing::TestWithParam<ExpertCase> {
     for (size_t pair = 0; pair < n; ++pair)
       for (size_t r = 0; r < c.rows; ++r)
         for (size_t i = 0; i < c.cols; ++i)
-          wanted[pair * c.rows + r] += double{m.values[(experts[pair] * c.rows + r) * c.cols + i]} *
-                                       rows.values[pair / share * c.cols + i];
-    const gpu::ExpertProductParams p{.product = {.weights = packed.data(),
-                                                 .x = x.data(),
-                                                 .q = rows.q.data(),
-                                                 .scales = rows.scales.data(),
-                                                 .sums = rows.sums.data(),
-                                                 .bias = nullptr,
-                                                 .y = y.data(),
-                                                 .rows = static_cast<unsigned>(c.rows),
-                                                 .cols = static_cast<unsigned>(c.cols),
-                                                 .n = static_cast<unsigned>(n),
-                                                 .blocks = static_cast<unsigned>(layout.blocks),
-                                                 .row_bytes = static_cast<unsigned>(layout.row_bytes),
-                                                 .accumulate = 0},
-                                     .experts = experts.data(),
-                                     .order = order.data(),
-                                     .tiles = all.data(),
-                                     .expert_bytes = c.rows * layout.row_bytes,
-                                     .share = static_cast<unsigned>(share)};
+          wanted[pair * c.rows + r] += double{of.made.values[(experts[pair] * c.rows + r) * c.cols + i]} *
+                                       of.seen[pair / share * c.cols + i];
+    gpu::ExpertProductParams p{.product = of.Params(0, n, y),
+                               .experts = experts.data(),
+                               .order = order.data(),
+                               .tiles = all.data(),
+                               .expert_bytes = c.rows * of.layout.row_bytes,
+                               .share = static_cast<unsigned>(share)};
+    p.product.rows = static_cast<unsigned>(c.rows);
     const gpu::Grid grid = tiles
                                ? gpu::Grid{Groups(c.rows, gpu::kTileRows), static_cast<unsigned>(all.size())}
                                : gpu::Grid{Groups(c.rows, gpu::kDotRows), static_cast<unsigned>(n)};
