@@ -21,8 +21,10 @@ class TextShape:
     layers: int
     heads: int
     kv_heads: int
-    ffn: int
+    ffn: int  # of one expert, where there are experts
     tied: bool
+    experts: int = 0
+    experts_used: int = 0
     head_dim: int = 128
     vocab: int = 151936
     context: int = 262144
@@ -139,10 +141,20 @@ def text_tensors(t, mix):
             ("attn_v", best, (t.kv_heads * t.head_dim, t.dim)),
             ("attn_output", low, (t.dim, t.heads * t.head_dim)),
             ("ffn_norm", "F32", (t.dim,)),
-            ("ffn_gate", low, (t.ffn, t.dim)),
-            ("ffn_up", low, (t.ffn, t.dim)),
-            ("ffn_down", best, (t.dim, t.ffn)),
         ]
+        if t.experts:
+            layer += [
+                ("ffn_gate_inp", "F32", (t.experts, t.dim)),
+                ("ffn_gate_exps", low, (t.experts, t.ffn, t.dim)),
+                ("ffn_up_exps", low, (t.experts, t.ffn, t.dim)),
+                ("ffn_down_exps", best, (t.experts, t.dim, t.ffn)),
+            ]
+        else:
+            layer += [
+                ("ffn_gate", low, (t.ffn, t.dim)),
+                ("ffn_up", low, (t.ffn, t.dim)),
+                ("ffn_down", best, (t.dim, t.ffn)),
+            ]
         out += [(f"blk.{i}.{name}.weight", kind, shape) for name, kind, shape in layer]
     return out
 
@@ -171,25 +183,31 @@ def vision_tensors(v, out_dim, matrix="F16"):
 
 
 def text_meta(t, name, mix, n_deepstack=3):
-    return {
-        "general.architecture": "qwen3vl",
+    arch = "qwen3vlmoe" if t.experts else "qwen3vl"
+    meta = {
+        "general.architecture": arch,
         "general.type": "model",
         "general.name": name,
         "general.file_type": FILE_TYPES[mix],
         "general.quantization_version": 2,
-        "qwen3vl.block_count": t.layers,
-        "qwen3vl.context_length": t.context,
-        "qwen3vl.embedding_length": t.dim,
-        "qwen3vl.feed_forward_length": t.ffn,
-        "qwen3vl.attention.head_count": t.heads,
-        "qwen3vl.attention.head_count_kv": t.kv_heads,
-        "qwen3vl.attention.key_length": t.head_dim,
-        "qwen3vl.attention.value_length": t.head_dim,
-        "qwen3vl.attention.layer_norm_rms_epsilon": 1e-6,
-        "qwen3vl.rope.freq_base": t.rope_theta,
-        "qwen3vl.rope.dimension_sections": [*t.sections, 0],
-        "qwen3vl.n_deepstack_layers": n_deepstack,
     }
+    own = {
+        "block_count": t.layers,
+        "context_length": t.context,
+        "embedding_length": t.dim,
+        "feed_forward_length": t.ffn,
+        "attention.head_count": t.heads,
+        "attention.head_count_kv": t.kv_heads,
+        "attention.key_length": t.head_dim,
+        "attention.value_length": t.head_dim,
+        "attention.layer_norm_rms_epsilon": 1e-6,
+        "rope.freq_base": t.rope_theta,
+        "rope.dimension_sections": [*t.sections, 0],
+        "n_deepstack_layers": n_deepstack,
+    }
+    if t.experts:
+        own |= {"expert_count": t.experts, "expert_used_count": t.experts_used, "expert_feed_forward_length": t.ffn}
+    return meta | {f"{arch}.{key}": v for key, v in own.items()}
 
 
 def vision_meta(v, out_dim):

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qwen3vl/decoder_layer.h"
 
+#include <algorithm>
+
 #include "hw/checked.h"
 #include "qwen3vl/layers.h"
 
@@ -15,21 +17,31 @@ void DecoderScratch::Reserve(const TextConfig& c, size_t n) {
   k.Reserve(n * c.kv_dim());
   v.Reserve(n * c.kv_dim());
   attended.Reserve(n * c.q_dim());
-  const size_t ffn = c.n_experts ? c.expert_ffn_dim : c.ffn_dim;
-  gate.Reserve(n * ffn);
-  up.Reserve(n * ffn);
-  if (c.n_experts) {
-    rows.Reserve(n * c.dim);
-    mixed.Reserve(n * c.dim);
-    router.Reserve(n * c.n_experts);
+  if (!c.n_experts) {
+    gate.Reserve(n * c.ffn_dim);
+    up.Reserve(n * c.ffn_dim);
+    return;
   }
+  const size_t n_rows = ExpertRows(c, n);
+  gate.Reserve(n_rows * c.expert_ffn_dim);
+  up.Reserve(n_rows * c.expert_ffn_dim);
+  rows.Reserve(n_rows * c.dim);
+  mixed.Reserve(n_rows * c.dim);
+  router.Reserve(n * c.n_experts);
+}
+
+size_t DecoderScratch::ExpertRows(const TextConfig& c, size_t n) {
+  // All tokens may come to one expert. A few tokens have all their experts computed at once.
+  constexpr size_t kAtOnce = 64;
+  return std::min(hw::CheckedMul(n, c.n_experts_used, "activations"), std::max(n, kAtOnce));
 }
 
 size_t DecoderScratch::Bytes(const TextConfig& c, size_t n) {
-  const size_t ffn = c.n_experts ? c.expert_ffn_dim : c.ffn_dim;
-  const size_t moe = c.n_experts ? 2 * c.dim + c.n_experts : 0;
-  const size_t per_token = c.dim + 2 * c.q_dim() + 2 * c.kv_dim() + 2 * ffn + moe;
-  return hw::CheckedProduct({n, per_token, sizeof(float)}, "activations");
+  const size_t per_token =
+      c.dim + 2 * c.q_dim() + 2 * c.kv_dim() + (c.n_experts ? c.n_experts : 2 * c.ffn_dim);
+  const size_t experts = c.n_experts ? ExpertRows(c, n) * 2 * (c.dim + c.expert_ffn_dim) : 0;
+  const size_t floats = hw::CheckedAdd(hw::CheckedMul(n, per_token, "activations"), experts, "activations");
+  return hw::CheckedMul(floats, sizeof(float), "activations");
 }
 
 void AttentionBlock(const DecoderStep& step, ConstView normed, View out, bool accumulate,
@@ -43,8 +55,9 @@ void AttentionBlock(const DecoderStep& step, ConstView normed, View out, bool ac
   const View v(scratch.v.data(), n, c.kv_dim());
   const LinearOptions plain{.precision = runtime.precision};
 
-  const LinearPart projections[] = {{&w.q, q, plain}, {&w.k, k, plain}, {&w.v, v, plain}};
-  runtime.Timed("qkv", step.name, [&] { LinearGroup(projections, normed, threads); });
+  const LinearPart projections[] = {
+      {&w.q, normed, q, plain}, {&w.k, normed, k, plain}, {&w.v, normed, v, plain}};
+  runtime.Timed("qkv", step.name, [&] { LinearGroup(projections, threads); });
   runtime.Timed("norm+rope", step.name, [&] {
     if (w.q_norm.size()) RmsNormHeads(q, c.n_heads, c.head_dim, w.q_norm.data(), c.norm_eps, threads);
     if (w.k_norm.size()) RmsNormHeads(k, c.n_kv_heads, c.head_dim, w.k_norm.data(), c.norm_eps, threads);
@@ -86,9 +99,9 @@ void DenseMlp(const DecoderStep& step, ConstView x, View y, DecoderScratch& scra
   const View up(scratch.up.data(), x.rows, step.config->ffn_dim);
   const hw::Threads threads = runtime.threads;
   const LinearOptions plain{.precision = runtime.precision};
-  const LinearPart projections[] = {{&w.gate, gate, plain}, {&w.up, up, plain}};
+  const LinearPart projections[] = {{&w.gate, x, gate, plain}, {&w.up, x, up, plain}};
   runtime.Timed("mlp gate+up", step.name, [&] {
-    LinearGroup(projections, x, threads);
+    LinearGroup(projections, threads);
     SwiGlu(gate, up, threads);
   });
   runtime.Timed("mlp down", step.name, [&] {

@@ -20,10 +20,12 @@ struct DecoderScratch {
   hw::AlignedBuffer<float> q;            // [n, q_dim]
   hw::AlignedBuffer<float> k, v;         // [n, kv_dim]
   hw::AlignedBuffer<float> attended;     // [n, q_dim]
-  hw::AlignedBuffer<float> gate, up;     // [n, ffn_dim], or expert rows
-  hw::AlignedBuffer<float> rows, mixed;  // MoE: gathered tokens [n, dim] and their results
+  hw::AlignedBuffer<float> gate, up;     // [n, ffn_dim]; MoE: [ExpertRows, expert_ffn_dim]
+  hw::AlignedBuffer<float> rows, mixed;  // MoE: gathered tokens [ExpertRows, dim] and their results
   hw::AlignedBuffer<float> router;       // MoE: [n, n_experts]
   static size_t Bytes(const TextConfig& config, size_t n_tokens);
+  // MoE: rows, each of a token for one of its experts, that are computed together.
+  static size_t ExpertRows(const TextConfig& config, size_t n_tokens);
 };
 
 // What a layer works on: x [n, dim] is updated in place; `index` is the layer's place in the cache.

@@ -54,40 +54,73 @@ struct PartPlan {
 // The activation rows of one pass in the forms that its kernels read, each made at most once.
 class PackedActivations {
  public:
-  PackedActivations(hw::MatrixView<const float> x, hw::Threads threads) : x_(x), threads_(threads) {}
+  explicit PackedActivations(hw::MatrixView<const float> x) : x_(x) {}
+
+  bool Is(hw::MatrixView<const float> x) const {
+    return x.data == x_.data && x.rows == x_.rows && x.cols == x_.cols;
+  }
 
   // For DotRowsInt8.
   const std::byte* Rows() {
-    hw::AlignedBuffer<std::byte>& rows = forms_[3];
-    if (rows.size()) return rows.data();
+    if (rows_.size()) return rows_.data();
     const size_t bytes = QuantizedRow::Bytes(x_.cols);
-    rows.Reserve(hw::CheckedMul(x_.rows, bytes, "activations in 8 bits"));
-    for (size_t r = 0; r < x_.rows; ++r) QuantizeActivationRow(x_.row(r), x_.cols, rows.data() + r * bytes);
-    return rows.data();
+    rows_.Reserve(hw::CheckedMul(x_.rows, bytes, "activations in 8 bits"));
+    for (size_t r = 0; r < x_.rows; ++r) QuantizeActivationRow(x_.row(r), x_.cols, rows_.data() + r * bytes);
+    return rows_.data();
   }
 
-  // For the tile kernels.
+  // For the tile kernels, once all groups have been packed.
   const std::byte* Groups(const TileInfo& tile) {
-    hw::AlignedBuffer<std::byte>& groups = forms_[static_cast<size_t>(tile.packing)];
-    if (groups.size()) return groups.data();
-    const size_t n_groups = CeilDiv(x_.rows, tile.cols);
-    groups.Reserve(hw::CheckedMul(n_groups, tile.group_bytes, "packed activations"));
-    hw::ParallelFor(threads_, n_groups, [&](size_t g, size_t) {
-      if (tile.packing == Packing::kFloat)
-        return PackGroupFloat(x_, n_groups, g, reinterpret_cast<float*>(groups.data()));
-      if (tile.packing == Packing::kInt16) return PackGroupInt16(x_, n_groups, g, groups.data());
-      const size_t begin = g * tile.cols;
-      PackGroupInt8(tile, x_.Rows(begin, std::min(tile.cols, x_.rows - begin)),
-                    groups.data() + g * tile.group_bytes);
-    });
-    return groups.data();
+    Form& form = forms_[static_cast<size_t>(tile.packing)];
+    if (form.n_groups == 0) {
+      form.tile = tile;
+      form.n_groups = CeilDiv(x_.rows, tile.cols);
+      form.bytes.Reserve(hw::CheckedMul(form.n_groups, tile.group_bytes, "packed activations"));
+    }
+    return form.bytes.data();
+  }
+
+  size_t n_groups() const {
+    size_t n = 0;
+    for (const Form& form : forms_) n += form.n_groups;
+    return n;
+  }
+
+  // Group `g` of all forms.
+  void PackGroup(size_t g) {
+    Form* form = forms_.data();
+    while (g >= form->n_groups) g -= form++->n_groups;
+    const TileInfo& tile = form->tile;
+    if (tile.packing == Packing::kFloat)
+      return PackGroupFloat(x_, form->n_groups, g, reinterpret_cast<float*>(form->bytes.data()));
+    if (tile.packing == Packing::kInt16) return PackGroupInt16(x_, form->n_groups, g, form->bytes.data());
+    const size_t begin = g * tile.cols;
+    PackGroupInt8(tile, x_.Rows(begin, std::min(tile.cols, x_.rows - begin)),
+                  form->bytes.data() + g * tile.group_bytes);
   }
 
  private:
+  struct Form {
+    TileInfo tile{};
+    size_t n_groups = 0;
+    hw::AlignedBuffer<std::byte> bytes;
+  };
+
   hw::MatrixView<const float> x_;
-  hw::Threads threads_;
-  std::array<hw::AlignedBuffer<std::byte>, 4> forms_;
+  hw::AlignedBuffer<std::byte> rows_;
+  std::array<Form, 3> forms_;  // by value of Packing
 };
+
+void PackAll(std::vector<PackedActivations>& all, hw::Threads threads) {
+  size_t n_groups = 0;
+  for (const PackedActivations& one : all) n_groups += one.n_groups();
+  if (n_groups == 0) return;
+  hw::ParallelFor(threads, n_groups, [&](size_t g, size_t) {
+    PackedActivations* one = all.data();
+    while (g >= one->n_groups()) g -= one++->n_groups();
+    one->PackGroup(g);
+  });
+}
 
 PartPlan PlanStream(const LinearPart& part, PackedActivations& activations, hw::Threads threads) {
   PartPlan plan;
@@ -118,16 +151,15 @@ PartPlan PlanTiles(const LinearPart& part, const TileInfo& tile, PackedActivatio
   return plan;
 }
 
-void RunTask(const PartPlan& plan, size_t index, hw::MatrixView<const float> x, size_t first_row,
-             std::byte* scratch) {
+void RunTask(const PartPlan& plan, size_t index, std::byte* scratch) {
   const LinearPart& part = *plan.part;
   const size_t begin = index * plan.rows_per_task;
   const ProductTask task{.w = part.w,
                          .row_begin = begin,
                          .row_end = std::min(part.w->rows, begin + plan.rows_per_task),
                          .packed = plan.packed,
-                         .x = x,
-                         .y = part.y.Rows(first_row, x.rows),
+                         .x = part.x,
+                         .y = part.y,
                          .bias = part.options.bias,
                          .accumulate = part.options.accumulate,
                          .scratch = scratch};
@@ -139,48 +171,60 @@ void RunTask(const PartPlan& plan, size_t index, hw::MatrixView<const float> x, 
     plan.int8 ? TileRowsInt8(plan.tile, task) : TileRowsFloat(task);
 }
 
-// All parts for the rows of x, which go to rows first_row .. of every y.
-void RunPass(std::span<const LinearPart> parts, hw::MatrixView<const float> x, size_t first_row,
-             hw::Threads threads) {
-  PackedActivations activations(x, threads);
+void RunPass(std::span<const LinearPart> parts, hw::Threads threads) {
+  std::vector<PackedActivations> activations;
   std::vector<PartPlan> plans;
+  activations.reserve(parts.size());
   plans.reserve(parts.size());
   size_t n_tasks = 0, scratch_bytes = 0, all_rows = 0;
   for (const LinearPart& part : parts) all_rows += part.w->rows;
   const size_t target_rows = all_rows / (kTasksPerThread * std::max<size_t>(1, threads.count));
   for (const LinearPart& part : parts) {
+    if (activations.empty() || !activations.back().Is(part.x)) activations.emplace_back(part.x);
     const TileInfo tile = TileOf(part);
-    plans.push_back(x.rows <= MaxDotRows(part.w->format, tile.packing)
-                        ? PlanStream(part, activations, threads)
-                        : PlanTiles(part, tile, activations, target_rows));
+    plans.push_back(part.x.rows <= MaxDotRows(part.w->format, tile.packing)
+                        ? PlanStream(part, activations.back(), threads)
+                        : PlanTiles(part, tile, activations.back(), target_rows));
     n_tasks += plans.back().n_tasks;
     scratch_bytes = std::max(scratch_bytes, plans.back().scratch_bytes);
   }
+  PackAll(activations, threads);
   scratch_bytes = CeilDiv(scratch_bytes, 64) * 64;
   hw::AlignedBuffer<std::byte> scratch(scratch_bytes * std::max<size_t>(1, threads.count));
   hw::ParallelForRuns(threads, n_tasks, [&](size_t task, size_t thread) {
     size_t p = 0;
     while (task >= plans[p].n_tasks) task -= plans[p++].n_tasks;
-    RunTask(plans[p], task, x, first_row, scratch.data() + thread * scratch_bytes);
+    RunTask(plans[p], task, scratch.data() + thread * scratch_bytes);
   });
 }
 
 }  // namespace
 
-void LinearGroup(std::span<const LinearPart> parts, hw::MatrixView<const float> x, hw::Threads threads) {
-  for ([[maybe_unused]] const LinearPart& part : parts)
-    assert(x.rows == part.y.rows && x.cols == part.w->cols && part.y.cols == part.w->rows);
-  if (x.rows == 0 || parts.empty()) return;
-  const size_t n_passes = CeilDiv(x.rows, kMaxPackedRows);
-  const size_t pass_rows = CeilDiv(CeilDiv(x.rows, n_passes), kGroupMultiple) * kGroupMultiple;
-  for (size_t begin = 0; begin < x.rows; begin += pass_rows)
-    RunPass(parts, x.Rows(begin, std::min(pass_rows, x.rows - begin)), begin, threads);
+void LinearGroup(std::span<const LinearPart> parts, hw::Threads threads) {
+  size_t most = 0;
+  for (const LinearPart& part : parts) {
+    assert(part.x.rows == part.y.rows && part.x.cols == part.w->cols && part.y.cols == part.w->rows);
+    most = std::max(most, part.x.rows);
+  }
+  if (most == 0) return;
+  const size_t n_passes = CeilDiv(most, kMaxPackedRows);
+  const size_t pass_rows = CeilDiv(CeilDiv(most, n_passes), kGroupMultiple) * kGroupMultiple;
+  std::vector<LinearPart> pass;
+  for (size_t begin = 0; begin < most; begin += pass_rows) {
+    pass.clear();
+    for (const LinearPart& part : parts) {
+      if (begin >= part.x.rows) continue;
+      const size_t n = std::min(pass_rows, part.x.rows - begin);
+      pass.push_back({part.w, part.x.Rows(begin, n), part.y.Rows(begin, n), part.options});
+    }
+    RunPass(pass, threads);
+  }
 }
 
 void Linear(const Weight& w, hw::MatrixView<const float> x, hw::MatrixView<float> y,
             const LinearOptions& options, hw::Threads threads) {
-  const LinearPart part{&w, y, options};
-  LinearGroup({&part, 1}, x, threads);
+  const LinearPart part{&w, x, y, options};
+  LinearGroup({&part, 1}, threads);
 }
 
 }  // namespace qwen3vl

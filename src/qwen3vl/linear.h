@@ -49,15 +49,17 @@ struct LinearOptions {
 void Linear(const Weight& w, hw::MatrixView<const float> x, hw::MatrixView<float> y,
             const LinearOptions& options, hw::Threads threads);
 
-// One product of a group.
+// One product of a group: y [n, rows] of x [n, cols].
 struct LinearPart {
   const Weight* w = nullptr;
+  hw::MatrixView<const float> x;
   hw::MatrixView<float> y;
   LinearOptions options;
 };
 
-// Several products of the same x (q, k and v; gate and up): x is packed once, and threads share all the work.
-// The weights have the same cols; no y overlaps x or another y.
-void LinearGroup(std::span<const LinearPart> parts, hw::MatrixView<const float> x, hw::Threads threads);
+// Several products that do not wait for each other (q, k and v; gate and up; those of experts): threads share
+// all the work, and the x of parts that stand next to each other is packed once. No y overlaps an x or
+// another y.
+void LinearGroup(std::span<const LinearPart> parts, hw::Threads threads);
 
 }  // namespace qwen3vl

@@ -58,15 +58,15 @@ size_t TowerScratchBytes(const VisionConfig& c, size_t patches) {
   return hw::CheckedAdd(all, rows * (6 * c.dim + 2 * c.ffn_dim) * sizeof(float), kGpuMemory);
 }
 
-// Activations of n tokens in layers on a GPU: as on the CPU, but that a mixture's experts, which the CPU
-// takes one by one, are computed for all tokens at once.
+// Activations of n tokens in layers on a GPU: as on the CPU, but that a mixture's experts, of which the CPU
+// takes some at a time, are computed for all tokens at once.
 size_t GpuScratchBytes(const TextConfig& c, size_t n) {
   const size_t bytes = TextModel::LayerScratchBytes(c, n);
   if (!c.n_experts) return bytes;
-  const size_t one_by_one = 2 * c.expert_ffn_dim + 2 * c.dim;
+  const size_t on_cpu = DecoderScratch::ExpertRows(c, n) * 2 * (c.dim + c.expert_ffn_dim) * sizeof(float);
   const size_t at_once = hw::CheckedProduct({c.n_experts_used, 2 * c.expert_ffn_dim + c.dim}, kGpuMemory);
-  return hw::CheckedAdd(bytes - n * one_by_one * sizeof(float),
-                        hw::CheckedProduct({n, at_once, sizeof(float)}, kGpuMemory), kGpuMemory);
+  return hw::CheckedAdd(bytes - on_cpu, hw::CheckedProduct({n, at_once, sizeof(float)}, kGpuMemory),
+                        kGpuMemory);
 }
 
 }  // namespace

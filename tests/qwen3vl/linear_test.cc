@@ -406,13 +406,36 @@ TEST_P(LinearTest, GroupsEqualSingleProducts) {
     std::vector<LinearPart> parts;
     for (size_t i = 0; i < formats.size(); ++i)
       parts.push_back({&matrices[i].w,
+                       {x.data(), n, 256},
                        {y[i].data(), n, matrices[i].w.rows},
                        {.precision = i == 4   ? Precision::kExact
                                      : i == 5 ? Precision::kInt16
                                               : Precision::kFast}});
-    LinearGroup(parts, {x.data(), n, 256}, {2});
+    LinearGroup(parts, {2});
     for (size_t i = 0; i < formats.size(); ++i)
       EXPECT_EQ(y[i], RunLinear(matrices[i], x, n, parts[i].options, 1)) << i;
+  }
+}
+
+// As experts have them: each of its own rows, none, one, a few or so many that they take several passes.
+TEST_P(LinearTest, GroupsOfDifferentRowsEqualSingleProducts) {
+  const std::vector<size_t> rows = {3, 700, 1, 0, 30, 30};
+  std::vector<Matrix> matrices;
+  std::vector<std::vector<float>> x, y;
+  std::vector<LinearPart> parts;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const size_t cols = i % 2 ? 512 : 256;
+    matrices.push_back(RandomMatrix(i < 3 ? Format::kQ4_K : Format::kQ8_0, 33, cols, i));
+    x.push_back(test::SeededNormal(20 + i, rows[i] * cols));
+    y.emplace_back(rows[i] * 33, NAN);
+  }
+  for (size_t i = 0; i < rows.size(); ++i)
+    parts.push_back(
+        {&matrices[i].w, {x[i].data(), rows[i], matrices[i].w.cols}, {y[i].data(), rows[i], 33}, {}});
+  for (const size_t threads : {1, 3}) {
+    LinearGroup(parts, {threads});
+    for (size_t i = 0; i < rows.size(); ++i)
+      EXPECT_EQ(y[i], RunLinear(matrices[i], x[i], rows[i], parts[i].options, 1)) << i;
   }
 }
 
