@@ -72,7 +72,6 @@ size_t GpuScratchBytes(const TextConfig& c, size_t n) {
 }  // namespace
 
 size_t ContextOf(const ModelConfig& config, const SessionOptions& options) {
-  constexpr size_t kDefaultContext = 8192;
   const size_t asked = options.context ? options.context : kDefaultContext;
   if (options.context > config.text.max_seq_len)
     throw Error(ErrorCode::kInvalidArgument, "context: " + std::to_string(options.context) + " tokens, but " +

@@ -11,8 +11,8 @@
 
 namespace qwen3vl {
 
-// Tokens the cache holds under these options: the asked number, or 8192, never more than the model was made
-// for.
+// Tokens the cache holds under these options: the asked number, or kDefaultContext, never more than the model
+// was made for.
 size_t ContextOf(const ModelConfig& config, const SessionOptions& options);
 
 // `picture`: the largest picture in pixels (0: none). Overflow-checked.

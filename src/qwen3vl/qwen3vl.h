@@ -207,9 +207,11 @@ inline constexpr size_t kAutoGpuLayers = static_cast<size_t>(-1);
 // faster there and its memory is free.
 enum class GpuVision { kAuto, kOn, kOff };
 
+inline constexpr size_t kDefaultContext = 8192;  // tokens
+
 struct SessionOptions {
   size_t threads = 0;  // at most 1024; 0: as measured by `qwen3vl bench tune`, else the physical fast cores
-  size_t context = 0;  // tokens the cache holds; 0: 8192, or the model's own limit where that is lower
+  size_t context = 0;  // tokens the cache holds; 0: kDefaultContext, or the model's own limit if lower
   KvType kv_type = KvType::kF16;
   AttentionChoice attention = AttentionChoice::kAuto;
   std::vector<std::pair<size_t, AttentionChoice>> attention_layers;  // text layers that differ

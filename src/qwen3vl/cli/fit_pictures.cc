@@ -6,7 +6,6 @@
 namespace qwen3vl::cli {
 
 size_t ContextTokens(const SessionOptions& session, const ModelInfo& model) {
-  constexpr size_t kDefaultContext = 8192;
   return session.context ? session.context : std::min(kDefaultContext, model.max_seq_len);
 }
 

@@ -286,7 +286,9 @@ void AddSessionOptions(CLI::App& app, CommonOptions& o) {
             })
       ->multi_option_policy(CLI::MultiOptionPolicy::Join)
       ->delimiter(',');
-  AddCount(app, "--ctx", s.context, "tokens the context holds; default 8192, or the model's limit if lower",
+  AddCount(app, "--ctx", s.context,
+           "tokens the context holds; default " + std::to_string(kDefaultContext) +
+               ", or the model's limit if lower",
            1, kMaxTokens);
   AddCount(app, "--chunk", s.prefill_chunk,
            "prompt tokens at a time: bounds scratch memory; default " + std::to_string(s.prefill_chunk), 1,
