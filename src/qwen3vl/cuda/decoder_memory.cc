@@ -64,7 +64,8 @@ PlacedActivations PlaceActivations(const TextConfig& c, size_t head_dim, size_t 
   // Rows of the feed-forward part: a mixture has one for each expert of a token.
   const size_t used = std::max<size_t>(1, c.n_experts_used), pairs = hw::CheckedMul(n, used, kWhat);
   const size_t ffn = c.n_experts ? c.expert_ffn_dim : c.ffn_dim;
-  const size_t codes = std::max(n * PaddedCols(std::max(c.dim, c.q_dim())), pairs * PaddedCols(ffn));
+  const size_t codes = std::max(hw::CheckedMul(n, PaddedCols(std::max(c.dim, c.q_dim())), kWhat),
+                                hw::CheckedMul(pairs, PaddedCols(ffn), kWhat));
   const bool wide = head_dim != c.head_dim;
   const size_t split_rows = attention::kMaxDecodeRows * c.n_kv_heads;
   PlacedActivations at{.max_rows = n, .staged_rows = std::max(n, kMinStagedRows * layers)};
