@@ -60,10 +60,10 @@ say "Every case on the device"
 $test --gtest_brief=1 || code=$?
 [ $code -eq 3 ] && exit 3
 [ $code -eq 0 ] || failed=1
-# Decoder layers and vision towers beside the CPU's, in every weight format, and a recorded model.
+# Decoder layers and vision towers beside the CPU's, in every weight format, recorded models, and the products that are timed.
 layers() {
   QWEN3VL_FAKE_CUDA=$driver "$@" build/gpu/tests/qwen3vl/cuda/gpu_layers_test --gtest_brief=1 \
-    --gtest_filter='*DeviceDecoder*:*DeviceVisionTest*:*GpuVisionGoldenTest*:*GiveTheRecordedNumbers:*GivesTheRecordedNumbers'
+    --gtest_filter='*DeviceDecoder*:*DeviceVisionTest*:*GpuVisionGoldenTest*:*GpuProductTest*:*GiveTheRecordedNumbers:*GivesTheRecordedNumbers'
 }
 step "Layers and vision towers on the device" layers
 

@@ -17,6 +17,11 @@
 
 namespace qwen3vl::test {
 
+template <class T>
+std::span<std::byte> Bytes(std::vector<T>& values) {
+  return std::as_writable_bytes(std::span(values));
+}
+
 const gpu::EmulatedKernel& KernelNamed(const std::string& name);
 
 // Runs the source, in that order of threads. Throws std::runtime_error where a launch fails, or writes beside

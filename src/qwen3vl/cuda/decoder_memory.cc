@@ -62,7 +62,7 @@ PlacedActivations PlaceActivations(const TextConfig& c, size_t head_dim, size_t 
                                    size_t max_splits, DevicePlaces& places) {
   const auto floats = [&](std::initializer_list<size_t> factors) { return places.Floats(factors); };
   // Rows of the feed-forward part: a mixture has one for each expert of a token.
-  const size_t used = std::max<size_t>(1, c.n_experts_used), pairs = hw::CheckedMul(n, used, kWhat);
+  const size_t pairs = hw::CheckedMul(n, c.n_experts ? c.n_experts_used : 1, kWhat);
   const size_t ffn = c.n_experts ? c.expert_ffn_dim : c.ffn_dim;
   const size_t codes = std::max(hw::CheckedMul(n, PaddedCols(std::max(c.dim, c.q_dim())), kWhat),
                                 hw::CheckedMul(pairs, PaddedCols(ffn), kWhat));

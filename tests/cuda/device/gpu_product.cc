@@ -10,7 +10,7 @@
 namespace qwen3vl::test {
 namespace {
 
-size_t Copies(const ProductProblem& p) { return std::max<size_t>(1, p.n_experts); }
+size_t Matrices(const ProductProblem& p) { return std::max<size_t>(1, p.n_experts); }
 size_t Used(const ProductProblem& p) { return std::max<size_t>(1, p.used); }
 
 PlacedWeight Place(const Weight& all, size_t n) {
@@ -25,10 +25,10 @@ GpuProduct::GpuProduct(std::shared_ptr<const hw::CudaDevice> device, std::span<c
                        const ProductProblem& p, size_t copies)
     : device_(std::move(device)),
       problem_(p),
-      made_(MakeWeight(p.format, Copies(p) * p.rows, p.cols, 5)),
+      made_(MakeWeight(p.format, Matrices(p) * p.rows, p.cols, 5)),
       x_(SeededNormal(11, p.tokens * p.cols)),
       kernels_(device_, code, {*DeviceFormatOf(p.format)}, hw::Format::kF16),
-      weight_(Place(made_.w, Copies(p))),
+      weight_(Place(made_.w, Matrices(p))),
       copies_(copies) {
   const DeviceWeight all = LayoutOf(made_.w);
   weights_ = hw::CudaBuffer(device_->context(), copies * all.bytes());
@@ -65,7 +65,7 @@ GpuProduct::GpuProduct(std::shared_ptr<const hw::CudaDevice> device, std::span<c
 }
 
 void GpuProduct::Run(size_t times) const {
-  const size_t bytes = Copies(problem_) * weight_.layout.bytes();
+  const size_t bytes = Matrices(problem_) * weight_.layout.bytes();
   for (size_t i = 0; i < times; ++i) {
     const hw::CudaAddress weights = weights_.address() + i % copies_ * bytes;
     if (expert_kernels_) {
@@ -102,7 +102,7 @@ double GpuProduct::Error() const {
 }
 
 size_t GpuBytes(const ProductProblem& p) {
-  return LayoutOf({.format = p.format, .rows = Copies(p) * p.rows, .cols = p.cols}).bytes();
+  return LayoutOf({.format = p.format, .rows = Matrices(p) * p.rows, .cols = p.cols}).bytes();
 }
 
 }  // namespace qwen3vl::test

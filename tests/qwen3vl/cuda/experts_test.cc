@@ -16,15 +16,10 @@
 namespace qwen3vl {
 namespace {
 
+using test::Bytes;
 using test::ExpectOneResult;
-using test::Groups;
 using testing::Each;
 using testing::ElementsAre;
-
-template <class T>
-std::span<std::byte> Bytes(std::vector<T>& values) {
-  return std::as_writable_bytes(std::span(values));
-}
 
 struct Routed {
   std::vector<unsigned> experts;

@@ -278,6 +278,8 @@ TEST_F(GpuLayersTest, WhatTheGpuCannotDoStaysOnTheCpu) {
   options = Options(2);
   options.exact = true;
   EXPECT_THAT(Session(TinyModel(), options).gpu_report(), HasSubstr("exactly"));
+  const Model q2_k = Model::Load(test::DataPath("gguf/models/tiny-q-q2_k.gguf"));
+  EXPECT_THAT(Session(q2_k, Options(1)).gpu_report(), HasSubstr("_K weights, want f32, f16"));
 }
 
 class GpuLayersStartTest : public GpuLayersTest, public testing::WithParamInterface<test::StartFault> {};

@@ -9,6 +9,7 @@
 
 #include "attention/row_codec.h"
 #include "cuda/kernel_runs.h"
+#include "qwen3vl/cuda/device_address.h"
 #include "qwen3vl/cuda/device_code.h"
 #include "qwen3vl/cuda/layer_params.h"
 #include "qwen3vl/layers.h"
@@ -20,14 +21,8 @@
 namespace qwen3vl {
 namespace {
 
+using test::Bytes;
 using test::ExpectOneResult;
-
-template <class T>
-std::span<std::byte> Bytes(std::vector<T>& values) {
-  return std::as_writable_bytes(std::span(values));
-}
-
-unsigned Groups(size_t n, unsigned of) { return static_cast<unsigned>((n + of - 1) / of); }
 
 constexpr hw::Threads kOneThread{1};
 // fp32 in another order, where the CPU sums in double.

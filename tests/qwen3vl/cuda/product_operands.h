@@ -6,12 +6,11 @@
 #include <vector>
 
 #include "cuda/kernel_runs.h"
+#include "qwen3vl/cuda/device_address.h"
 #include "qwen3vl/cuda/device_weight.h"
 #include "qwen3vl/cuda/quantized_weight.h"
 
 namespace qwen3vl::test {
-
-inline unsigned Groups(size_t n, size_t of) { return static_cast<unsigned>((n + of - 1) / of); }
 
 struct ProductOperands {
   MadeWeight made;  // [rows, cols]

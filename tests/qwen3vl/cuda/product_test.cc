@@ -68,11 +68,10 @@ TEST_P(DeviceProductTest, IsThatOfFloat64AndTheSameInPtx) {
     p.bias = biased ? bias.data() : nullptr;
     p.accumulate = accumulate;
     const char* kind = c.n == 1 ? "_one" : c.n <= gpu::kMaxDotTokens ? "_four" : "_tile";
-    const gpu::Grid grid = c.n <= gpu::kMaxDotTokens ? gpu::Grid{test::Groups(c.rows, gpu::kDotRows)}
-                                                     : gpu::Grid{test::Groups(c.rows, gpu::kTileRows),
-                                                                 test::Groups(c.n, gpu::kTileRows)};
-    test::ExpectOneResult(EmbeddedDeviceCode(), c.name + std::string(kind), grid, &p,
-                          std::as_writable_bytes(std::span(y)));
+    const gpu::Grid grid = c.n <= gpu::kMaxDotTokens
+                               ? gpu::Grid{Groups(c.rows, gpu::kDotRows)}
+                               : gpu::Grid{Groups(c.rows, gpu::kTileRows), Groups(c.n, gpu::kTileRows)};
+    test::ExpectOneResult(EmbeddedDeviceCode(), c.name + std::string(kind), grid, &p, test::Bytes(y));
     // fp32 sums of up to 1280 products of one sign or the other: a few units of 6e-8.
     EXPECT_LE(test::RelativeError(y, wanted), 1e-6);
   }
@@ -87,8 +86,8 @@ TEST_P(DeviceProductOfFewTest, IsThatOfEachRowAloneToTheBit) {
   const auto product = [&](const char* kind, size_t first, size_t n) {
     std::vector<float> y(n * c.rows, NAN);
     const gpu::ProductParams p = of.Params(first, n, y);
-    test::ExpectOneResult(EmbeddedDeviceCode(), c.name + std::string(kind),
-                          {test::Groups(c.rows, gpu::kDotRows)}, &p, std::as_writable_bytes(std::span(y)));
+    test::ExpectOneResult(EmbeddedDeviceCode(), c.name + std::string(kind), {Groups(c.rows, gpu::kDotRows)},
+                          &p, test::Bytes(y));
     return y;
   };
   std::vector<float> alone;
