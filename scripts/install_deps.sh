@@ -7,7 +7,7 @@ set -euo pipefail
 
 packages=(g++ cmake ninja-build pkg-config
   libhwy-dev libcpuinfo-dev nlohmann-json3-dev libcli11-dev
-  libjpeg62-turbo-dev libpng-dev libgif-dev libwebp-dev libutf8proc-dev zlib1g-dev libedit-dev)
+  libjpeg-dev libpng-dev libgif-dev libwebp-dev libutf8proc-dev zlib1g-dev libedit-dev)
 for group in "$@"; do
   case "$group" in
     test) packages+=(libgtest-dev libgmock-dev libbenchmark-dev libeigen3-dev binutils ccache clang) ;;

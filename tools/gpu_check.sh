@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Checks the GPU path on a machine with an NVIDIA GPU: builds, runs every kernel on the device, runs them under
 # compute-sanitizer where that is installed, and measures. Post what it prints, in an issue or as a change of
-# docs/performance.md.
+# docs/performance.md. `scripts/install_deps.sh test` before installs what the build needs.
 # Usage: tools/gpu_check.sh [--driver LIBRARY] [--length KEYS]     the build lies in build/gpu
 # Ends with 0 when everything passed, 1 when something failed, 2 for bad usage, 3 when there is no usable device (one line).
 set -euo pipefail
@@ -72,7 +72,9 @@ if sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sa
   for tool in memcheck racecheck synccheck initcheck; do
     step "compute-sanitizer $tool" "$sanitizer" --tool $tool --error-exitcode 1 $test --gtest_brief=1 --gtest_filter="$small"
   done
-  step "compute-sanitizer memcheck, layers and vision towers" layers "$sanitizer" --tool memcheck --error-exitcode 1
+  for tool in memcheck initcheck; do
+    step "compute-sanitizer $tool, layers and vision towers" layers "$sanitizer" --tool $tool --error-exitcode 1
+  done
 else
   say "compute-sanitizer: not installed, not run"
 fi

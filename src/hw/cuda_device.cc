@@ -17,8 +17,8 @@ enum JitOption { kErrorLogBuffer = 5, kErrorLogBufferBytes = 6, kCacheMode = 14 
 // this cache would be wrong.
 constexpr size_t kCacheAll = 2;
 
-// Of a context: a thread that waits for the device sleeps, and leaves its core to others.
-constexpr unsigned kBlockingSync = 4;
+// Of an event: a thread that waits for it sleeps, and leaves its core to others; it takes no time stamp.
+constexpr unsigned kBlockingSync = 1, kDisableTiming = 2;
 
 void* JitValue(size_t number) { return reinterpret_cast<void*>(number); }
 
@@ -47,8 +47,6 @@ GpuInfo ChooseDevice(const GpuList& list) {
 CudaContext::CudaContext(const CudaDriver& driver, int ordinal) : driver_(driver) {
   if (driver_.missing_to_compute) throw Error(ErrorCode::kDevice, TooOld(driver_.missing_to_compute));
   Check(driver_.DeviceGet(&device_, ordinal), "cuDeviceGet");
-  // Refused where the app uses the context already: it then waits as the app chose.
-  if (driver_.DevicePrimaryCtxSetFlags) driver_.DevicePrimaryCtxSetFlags(device_, kBlockingSync);
   Check(driver_.DevicePrimaryCtxRetain(&context_, device_), "cuDevicePrimaryCtxRetain");
 }
 
@@ -60,6 +58,18 @@ void CudaContext::Check(int error, const std::string& what) const {
   driver_.GetErrorName(error, &name);
   throw Error(error == kCudaOutOfMemory ? ErrorCode::kOutOfMemory : ErrorCode::kDevice,
               what + ": CUDA error " + std::to_string(error) + (name ? std::string(" (") + name + ")" : ""));
+}
+
+int CudaContext::Wait() const {
+  return Do([](const CudaDriver& d) {
+    CudaHandle all = nullptr;
+    int error = d.EventCreate(&all, kBlockingSync | kDisableTiming);
+    if (error != kCudaSuccess) return error;
+    error = d.EventRecord(all, nullptr);
+    if (error == kCudaSuccess) error = d.EventSynchronize(all);
+    d.EventDestroy(all);
+    return error;
+  });
 }
 
 CudaBuffer::CudaBuffer(std::shared_ptr<const CudaContext> context, size_t bytes)
@@ -163,8 +173,6 @@ void CudaDevice::Start(CudaHandle function, CudaGrid grid, unsigned threads, con
                   "launch of " + name);
 }
 
-void CudaDevice::Wait(const std::string& what) const {
-  context_->Check(context_->Do([](const CudaDriver& d) { return d.CtxSynchronize(); }), "run of " + what);
-}
+void CudaDevice::Wait(const std::string& what) const { context_->Check(context_->Wait(), "run of " + what); }
 
 }  // namespace qwen3vl::hw

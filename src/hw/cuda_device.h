@@ -35,6 +35,9 @@ class CudaContext {
     driver_.CtxPopCurrent(&ours);
     return error;
   }
+  // Until all that was started has ended; returns its error. By an event, since how a context waits is for
+  // the app to choose that shares it.
+  int Wait() const;
   // Throws unless `error` is success; `what` is what failed: "cuMemAlloc of 12 bytes".
   void Check(int error, const std::string& what) const;
 

@@ -42,7 +42,10 @@ CudaDriver LoadCudaDriver(const std::string& library_name) {
   bind(d.DevicePrimaryCtxRelease, "cuDevicePrimaryCtxRelease");
   bind(d.CtxPushCurrent, "cuCtxPushCurrent_v2");
   bind(d.CtxPopCurrent, "cuCtxPopCurrent_v2");
-  bind(d.CtxSynchronize, "cuCtxSynchronize");
+  bind(d.EventCreate, "cuEventCreate");
+  bind(d.EventRecord, "cuEventRecord");
+  bind(d.EventSynchronize, "cuEventSynchronize");
+  bind(d.EventDestroy, "cuEventDestroy_v2");
   bind(d.ModuleLoadDataEx, "cuModuleLoadDataEx");
   bind(d.ModuleUnload, "cuModuleUnload");
   bind(d.ModuleGetFunction, "cuModuleGetFunction");
@@ -56,7 +59,7 @@ CudaDriver LoadCudaDriver(const std::string& library_name) {
   bind(d.GetErrorName, "cuGetErrorName");
   const char* not_needed = nullptr;
   missing = &not_needed;
-  bind(d.DevicePrimaryCtxSetFlags, "cuDevicePrimaryCtxSetFlags");
+  bind(d.FuncGetAttribute, "cuFuncGetAttribute");
   return d;
 }
 

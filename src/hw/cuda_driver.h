@@ -31,7 +31,10 @@ struct CudaDriver {
   int (*DevicePrimaryCtxRelease)(int device) = nullptr;
   int (*CtxPushCurrent)(CudaHandle context) = nullptr;
   int (*CtxPopCurrent)(CudaHandle* context) = nullptr;
-  int (*CtxSynchronize)() = nullptr;
+  int (*EventCreate)(CudaHandle* event, unsigned flags) = nullptr;
+  int (*EventRecord)(CudaHandle event, CudaHandle stream) = nullptr;
+  int (*EventSynchronize)(CudaHandle event) = nullptr;
+  int (*EventDestroy)(CudaHandle event) = nullptr;
   int (*ModuleLoadDataEx)(CudaHandle* module, const void* image, unsigned n_options, int* options,
                           void** values) = nullptr;
   int (*ModuleUnload)(CudaHandle module) = nullptr;
@@ -47,7 +50,7 @@ struct CudaDriver {
                       CudaHandle stream, void** parameters, void** extra) = nullptr;
   int (*GetErrorName)(int error, const char** name) = nullptr;
   // May be null: computing goes without.
-  int (*DevicePrimaryCtxSetFlags)(int device, unsigned flags) = nullptr;
+  int (*FuncGetAttribute)(int* value, int attribute, CudaHandle function) = nullptr;
 
   const char* missing_to_list = nullptr;  // the first function of each group that this driver lacks
   const char* missing_to_compute = nullptr;

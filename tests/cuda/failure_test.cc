@@ -31,7 +31,7 @@ class CudaFailureTest : public testing::Test {
   }
   void ExpectRight(const CudaResult& r) {
     EXPECT_EQ(r.outcome.cause, FallbackCause::kNone) << r.outcome.sentence;
-    EXPECT_LE(test::RelativeError(r.out, Reference(t_, t_.k, t_.v).out), 2e-6);
+    EXPECT_LE(test::RelativeError(r.out, Reference(t_, t_.k, t_.v).out), test::kFloatTolerance);
   }
   void ExpectFailure(const CudaResult& r, FallbackCause cause,
                      const testing::Matcher<std::string>& sentence) {
@@ -143,10 +143,14 @@ class CudaDeviceLossTest : public CudaFailureTest, public testing::WithParamInte
 
 // In the middle of an answer; the device is not used again.
 TEST_P(CudaDeviceLossTest, IsReportedAndLasts) {
+  const auto contexts = test::FakeFunction<unsigned()>("FakeCudaContexts");
+  const unsigned before = contexts();
   CudaAttention device(test::FakeDriver(), test::StandInDeviceCode());
   ExpectRight(RunCase(device));
+  EXPECT_EQ(contexts(), before + 1);
   fake_.Fault(GetParam().name);
   ExpectFailure(RunCase(device), FallbackCause::kDevice, HasSubstr(GetParam().sentence));
+  EXPECT_EQ(contexts(), before);  // a broken one is let go of
   fake_.Fault("");
   ExpectFailure(RunCase(device), FallbackCause::kDevice, HasSubstr(GetParam().sentence));
 }
@@ -173,7 +177,7 @@ TEST_F(CudaFailureTest, AttendFallsToTheCpuAndSaysWhy) {
     const AttentionReport report = Attend(t_.inputs(), out, options, workspace);
     EXPECT_EQ(report.used, path) << report.sentence;
     EXPECT_EQ(report.cause, cause) << report.sentence;
-    EXPECT_LE(test::RelativeError(found, Reference(t_, t_.k, t_.v).out), 2e-6);
+    EXPECT_LE(test::RelativeError(found, Reference(t_, t_.k, t_.v).out), test::kFloatTolerance);
   };
   run(Path::kCudaTiled, FallbackCause::kNone);
   fake_.Fault("launch");
@@ -197,7 +201,7 @@ TEST_P(CudaFaultHookTest, ProvokesTheFallback) {
   SetFaults("");
   EXPECT_NE(report.used, Path::kCudaTiled);
   EXPECT_EQ(report.cause, GetParam().second);
-  EXPECT_LE(test::RelativeError(found, Reference(t, t.k, t.v).out), 2e-6);
+  EXPECT_LE(test::RelativeError(found, Reference(t, t.k, t.v).out), test::kFloatTolerance);
 }
 
 INSTANTIATE_TEST_SUITE_P(Hooks, CudaFaultHookTest,

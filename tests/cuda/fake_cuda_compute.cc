@@ -41,7 +41,8 @@ constexpr int kInvalidValue = 1, kOutOfMemory = 2, kInvalidContext = 201, kInval
 
 constexpr int kJitCacheMode = 14;
 constexpr size_t kJitCacheAll = 2;
-constexpr unsigned kBlockingSync = 4;
+constexpr unsigned kBlockingSync = 1, kDisableTiming = 2;
+constexpr int kLocalBytes = 3, kRegisters = 4;
 
 struct Module {
   std::string ptx;
@@ -56,7 +57,7 @@ struct Function {
 std::map<uint64_t, size_t> allocations;  // address, bytes
 std::string launch_error;                // what the emulator said of a failed launch
 bool run_failed = false;
-unsigned module_loads = 0, launches = 0;
+unsigned module_loads = 0, launches = 0, context_holders = 0;
 int the_context;
 thread_local std::vector<void*> contexts;  // of the thread; the last one is current
 
@@ -101,14 +102,18 @@ qwen3vl::gpu::ThreadOrder Order() {
 FAKE_CUDA_EXPORT unsigned FakeCudaModuleLoads() { return module_loads; }
 FAKE_CUDA_EXPORT unsigned FakeCudaLaunches() { return launches; }
 
-FAKE_CUDA_EXPORT int cuDevicePrimaryCtxSetFlags(int, unsigned flags) {
-  return flags == kBlockingSync ? 0 : kInvalidValue;
-}
+// How often the context is held.
+FAKE_CUDA_EXPORT unsigned FakeCudaContexts() { return context_holders; }
+
 FAKE_CUDA_EXPORT int cuDevicePrimaryCtxRetain(void** context, int) {
   *context = &the_context;
+  ++context_holders;
   return 0;
 }
-FAKE_CUDA_EXPORT int cuDevicePrimaryCtxRelease(int) { return 0; }
+FAKE_CUDA_EXPORT int cuDevicePrimaryCtxRelease(int) {
+  --context_holders;
+  return 0;
+}
 FAKE_CUDA_EXPORT int cuCtxPushCurrent_v2(void* context) {
   contexts.push_back(context);
   return 0;
@@ -123,9 +128,33 @@ FAKE_CUDA_EXPORT int cuCtxGetCurrent(void** context) {
   *context = contexts.empty() ? nullptr : contexts.back();
   return 0;
 }
-FAKE_CUDA_EXPORT int cuCtxSynchronize() {
+
+// An event here is the number of launches before it.
+FAKE_CUDA_EXPORT int cuEventCreate(void** event, unsigned flags) {
   if (!OursIsCurrent()) return kInvalidContext;
+  if (flags != (kBlockingSync | kDisableTiming)) return kInvalidValue;
+  *event = new unsigned(0);
+  return 0;
+}
+FAKE_CUDA_EXPORT int cuEventRecord(void* event, void* stream) {
+  if (!OursIsCurrent()) return kInvalidContext;
+  *static_cast<unsigned*>(event) = launches;
+  return stream ? kInvalidValue : 0;
+}
+FAKE_CUDA_EXPORT int cuEventSynchronize(void* event) {
+  if (!OursIsCurrent()) return kInvalidContext;
+  if (*static_cast<unsigned*>(event) != launches) return kInvalidValue;
   return run_failed ? kIllegalAddress : 0;
+}
+FAKE_CUDA_EXPORT int cuEventDestroy_v2(void* event) {
+  delete static_cast<unsigned*>(event);
+  return OursIsCurrent() ? 0 : kInvalidContext;
+}
+
+FAKE_CUDA_EXPORT int cuFuncGetAttribute(int* value, int attribute, void*) {
+  if (attribute != kLocalBytes && attribute != kRegisters) return kInvalidValue;
+  *value = attribute == kRegisters ? 32 : 0;
+  return OursIsCurrent() ? 0 : kInvalidContext;
 }
 
 FAKE_CUDA_EXPORT int cuModuleLoadDataEx(void** module, const void* image, unsigned n_options, int* options,

@@ -22,6 +22,10 @@ PathOutcome CudaAttention::Attend(const Inputs& in, const Outputs& out, const Op
     const std::string sentence = std::string("cuda: ") + e.what();
     if (e.code() == ErrorCode::kOutOfMemory) return {FallbackCause::kMemory, sentence};
     lost_ = sentence;
+    // The driver opens a context anew only when nobody holds the broken one.
+    kernels_.clear();
+    memory_ = {};
+    device_.reset();
     return {FallbackCause::kDevice, sentence};
   }
 }
@@ -65,7 +69,7 @@ PathOutcome CudaAttention::Run(const Inputs& in, const Outputs& out, const Optio
   memory_.Upload(0, upload_.data(), layout.upload_bytes);
   StartAttention(*device_, kernels, in.shape, problem, ParamsAt(in, problem, memory_.address()));
   device_->Wait("attention_" + kernels.name);
-  memory_.Download(download_.data(), layout.out, layout.download_bytes);
+  DownloadOutputs(memory_, layout, download_.data());
   UnpackOutputs(in, problem, download_.data(), threads, out);
   return {};
 }

@@ -139,6 +139,12 @@ bool PackInputs(const Inputs& in, const CudaProblem& problem, hw::Threads thread
   return PackKv(in, problem, threads, upload);
 }
 
+// Without the gap between the two: reading what was never written is a mistake to memory checkers.
+void DownloadOutputs(const hw::CudaBuffer& memory, const CudaLayout& layout, std::byte* download) {
+  memory.Download(download, layout.out, layout.out_bytes);
+  memory.Download(download + (layout.stats - layout.out), layout.stats, layout.stats_bytes);
+}
+
 void UnpackOutputs(const Inputs& in, const CudaProblem& p, const std::byte* download, hw::Threads threads,
                    const Outputs& out) {
   const Shape& s = in.shape;

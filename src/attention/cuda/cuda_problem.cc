@@ -59,8 +59,10 @@ CudaLayout MakeLayout(const Shape& s, const CudaProblem& p) {
   at.v_scales = places.Take(scales);
   at.seen = places.Take(bytes({s.batch, s.q_len, sizeof(gpu::SeenRange)}));
   at.upload_bytes = places.end();
-  at.out = places.Take(bytes({q_rows, p.head_dim, sizeof(float)}));
-  at.stats = places.Take(bytes({q_rows, 2, sizeof(float)}));
+  at.out_bytes = bytes({q_rows, p.head_dim, sizeof(float)});
+  at.stats_bytes = bytes({q_rows, 2, sizeof(float)});
+  at.out = places.Take(at.out_bytes);
+  at.stats = places.Take(at.stats_bytes);
   at.download_bytes = places.end() - at.out;
   if (p.decode) {
     at.partial = places.Take(bytes({q_rows, p.splits, p.head_dim, sizeof(float)}));

@@ -24,7 +24,8 @@ struct CudaLayout {
   size_t q = 0, k = 0, v = 0, k_scales = 0, v_scales = 0, seen = 0;
   size_t upload_bytes = 0;
   size_t out = 0, stats = 0;
-  size_t download_bytes = 0;  // from `out` on
+  size_t out_bytes = 0, stats_bytes = 0;
+  size_t download_bytes = 0;  // from `out` to the end of `stats`
   size_t partial = 0, partial_stats = 0;
   size_t bytes = 0;
 };

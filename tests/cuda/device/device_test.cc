@@ -5,10 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
-#include <map>
-#include <memory>
+#include <vector>
 
 #include "attention/cuda/device_code.h"
+#include "cuda/device/code_versions.h"
 #include "cuda/device/named_driver.h"
 #include "cuda/fake_device.h"
 #include "cuda/kernel_cases.h"
@@ -23,27 +23,11 @@ using test::AttentionCase;
 // ex2.approx is off by 2^-22 at most, and so is a weight, and the sum it is divided by.
 constexpr double kDeviceTolerance = test::kFloatTolerance + 2 * 0x1p-22;
 
-// The device with the code of one compute capability, kept for all cases: its driver compiles it once.
-CudaAttention& DeviceWith(unsigned compute) {
-  static std::map<unsigned, std::vector<hw::DeviceCode>> codes;
-  static std::map<unsigned, std::unique_ptr<CudaAttention>> devices;
-  std::unique_ptr<CudaAttention>& device = devices[compute];
-  if (!device) {
-    for (const hw::DeviceCode& c : EmbeddedDeviceCode())
-      if (c.compute == compute) codes[compute].push_back(c);
-    device = std::make_unique<CudaAttention>(test::NamedDriver(), codes[compute]);
-  }
-  return *device;
-}
-
-std::vector<unsigned> Computes() {
-  const hw::GpuInfo gpu = hw::CudaDevice(test::NamedDriver()).info();
-  std::vector<unsigned> computes;
-  for (const hw::DeviceCode& c : EmbeddedDeviceCode())
-    if (c.compute <= static_cast<unsigned>(gpu.compute_major * 10 + gpu.compute_minor) &&
-        (computes.empty() || computes.back() != c.compute))
-      computes.push_back(c.compute);
-  return computes;
+// What this build holds for the device and its driver.
+const std::vector<test::CodeVersion>& Versions() {
+  static const std::vector<test::CodeVersion> versions =
+      test::CodeVersions(hw::CudaDevice(test::NamedDriver()), EmbeddedDeviceCode());
+  return versions;
 }
 
 class CudaDeviceTest : public testing::TestWithParam<AttentionCase> {};
@@ -52,7 +36,10 @@ TEST_P(CudaDeviceTest, MatchesFloat64) {
   const AttentionCase& c = GetParam();
   const test::AttentionTensors t(c);
   const test::AttentionReference ref = Reference(t, t.k, t.v);
-  for (unsigned compute : Computes())
+  for (const test::CodeVersion& code : Versions()) {
+    const unsigned compute = code.front().compute;
+    // A device of its own, and with it memory of its own: a checker then sees what a case did not write.
+    CudaAttention device(test::NamedDriver(), code);
     for (size_t tile : {128, 256}) {
       if (compute == 75 && tile == 128) continue;  // not made
       for (GpuScores scores : {GpuScores::kF32, GpuScores::kInt8}) {
@@ -62,7 +49,7 @@ TEST_P(CudaDeviceTest, MatchesFloat64) {
         options.gpu_scores = scores;
         options.plan.tile = tile;
         options.plan.forced = true;
-        const test::CudaResult r = test::RunOnCuda(DeviceWith(compute), t.inputs(), options);
+        const test::CudaResult r = test::RunOnCuda(device, t.inputs(), options);
         ASSERT_EQ(r.outcome.cause, FallbackCause::kNone) << r.outcome.sentence;
         if (scores == GpuScores::kF32)
           test::ExpectReference(r, ref, kDeviceTolerance);
@@ -70,15 +57,10 @@ TEST_P(CudaDeviceTest, MatchesFloat64) {
           EXPECT_LE(test::RelativeError(r.out, ref.out), test::Int8Tolerance(c));
       }
     }
+  }
 }
 
-std::vector<AttentionCase> SupportedCases() {
-  std::vector<AttentionCase> cases = test::KernelCases();
-  std::erase_if(cases, [](const AttentionCase& c) { return !test::IsSupported(c); });
-  return cases;
-}
-
-INSTANTIATE_TEST_SUITE_P(Table, CudaDeviceTest, testing::ValuesIn(SupportedCases()),
+INSTANTIATE_TEST_SUITE_P(Table, CudaDeviceTest, testing::ValuesIn(test::SupportedCases()),
                          [](const auto& param_info) { return std::string(param_info.param.name); });
 
 }  // namespace
@@ -88,8 +70,8 @@ int RunDeviceTests() {
   std::string why;
   try {
     const hw::GpuInfo gpu = hw::CudaDevice(test::NamedDriver()).info();
-    if (Computes().empty()) why = "this build has no device code for it";
     std::printf("%s, compute capability %d.%d\n", gpu.name.c_str(), gpu.compute_major, gpu.compute_minor);
+    if (Versions().empty()) why = "this build has no device code that it takes";
   } catch (const Error& e) {
     why = e.what();
   }

@@ -33,7 +33,7 @@ void GpuAttention::Run(size_t times) const {
 std::vector<float> GpuAttention::Result() const {
   const attention::Shape& s = in_.shape;
   std::vector<std::byte> download(problem_.layout.download_bytes);
-  memory_.front().Download(download.data(), problem_.layout.out, download.size());
+  DownloadOutputs(memory_.front(), problem_.layout, download.data());
   std::vector<float> result(s.batch * s.q_len * s.n_heads * s.head_dim);
   attention::Outputs out;
   out.out = result.data();

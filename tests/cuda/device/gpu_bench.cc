@@ -11,6 +11,7 @@
 
 #include "attention/cuda/attention_cuda.h"
 #include "attention/cuda/device_code.h"
+#include "cuda/device/code_versions.h"
 #include "cuda/device/gpu_attention.h"
 #include "cuda/device/gpu_peaks.h"
 #include "cuda/device/gpu_product.h"
@@ -202,18 +203,20 @@ void PrintAttention(const hw::CudaDevice& device, std::span<const hw::DeviceCode
   }
 }
 
-// The device code of a table for each compute capability that the device can run.
-std::vector<std::vector<hw::DeviceCode>> Versions(const hw::GpuInfo& gpu,
-                                                  std::span<const hw::DeviceCode> table) {
-  std::vector<std::vector<hw::DeviceCode>> versions;
-  for (unsigned compute : {61u, 75u}) {
-    if (compute > static_cast<unsigned>(gpu.compute_major * 10 + gpu.compute_minor)) continue;
-    std::vector<hw::DeviceCode> one;
-    std::ranges::copy_if(table, std::back_inserter(one),
-                         [&](const hw::DeviceCode& c) { return c.compute == compute; });
-    if (!one.empty()) versions.push_back(std::move(one));
+// Registers and spills, which decide how fast a kernel can be and are the driver's doing.
+void PrintKernels(const hw::CudaDevice& device, std::span<const test::CodeVersion> versions) {
+  for (const test::CodeVersion& code : versions) {
+    const std::vector<test::KernelFacts> kernels = test::KernelFactsOf(device, code);
+    if (kernels.empty()) continue;
+    const auto most = std::ranges::max_element(kernels, {}, &test::KernelFacts::registers);
+    std::printf(
+        "Code %u.%u as the driver compiled it: %zu kernels, at most %d registers (%s); spilled registers:",
+        code[0].compute / 10, code[0].compute % 10, kernels.size(), most->registers, most->name.c_str());
+    bool any = false;
+    for (const test::KernelFacts& k : kernels)
+      if (k.local_bytes > 0) any = std::printf(" %s %d bytes;", k.name.c_str(), k.local_bytes) > 0;
+    std::puts(any ? "" : " none.");
   }
-  return versions;
 }
 
 int Run(size_t length) {
@@ -225,7 +228,7 @@ int Run(size_t length) {
               gpu.memory_total_bytes >> 20, std::string(attention::DescribeDeviceCode()).c_str());
   std::printf("fp32 multiply-adds %.0f GFLOP/s, reading %.1f GB/s; %zu keys.\n\n", peaks.FmaGflops(),
               peaks.ReadGbs(), length);
-  const auto attention = Versions(gpu, attention::EmbeddedDeviceCode());
+  const auto attention = test::CodeVersions(*device, attention::EmbeddedDeviceCode());
   if (attention.empty()) throw Error(ErrorCode::kDevice, "no device code in this build that the device runs");
   std::puts(
       "| code | problem | K, V | scores | ms | GFLOP/s | of FMA peak | GB/s | of read peak | over f32 | "
@@ -234,7 +237,11 @@ int Run(size_t length) {
   for (const auto& code : attention) PrintAttention(*device, code, peaks, length);
   std::puts("\n| code | product | weights | ms | GFLOP/s | of FMA peak | GB/s | of read peak | error |");
   std::puts("|---|---|---|---:|---:|---:|---:|---:|---:|");
-  for (const auto& code : Versions(gpu, EmbeddedDeviceCode())) PrintProducts(device, code, peaks);
+  const auto layers = test::CodeVersions(*device, EmbeddedDeviceCode());
+  for (const auto& code : layers) PrintProducts(device, code, peaks);
+  std::puts("");
+  PrintKernels(*device, attention);
+  PrintKernels(*device, layers);
   return 0;
 }
 
