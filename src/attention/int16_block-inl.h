@@ -62,10 +62,10 @@ HWY_INLINE IntVec LoadPairs(const int8_t* p) {
 inline constexpr CodeLimits kCodeLimits{kLargestCode, std::numeric_limits<float>::infinity()};
 HWY_INLINE float CodeFactor(float largest) { return largest >= 1e-30f ? kLargestCode / largest : 0.0f; }
 
-// Rows in whole numbers: codes [pieces][rows][16], and what a row's are worth.
+// Rows in whole numbers: codes [pieces][rows][16], and the scale of each row's.
 struct CodedRows {
   const int16_t* codes;
-  const float* worth;  // [rows]
+  const float* scales;  // [rows]
 };
 
 // codes = row * scales * factor; the codes of a panel are as far from those of the next as its floats.
@@ -140,12 +140,12 @@ HWY_NOINLINE void ScorePanel(CodedRows rows, CodeStream panel, const hw::F16* sc
     SumPieces<kRows>(rows.codes + block * kBlockPieces * kRows * kPanelWidth,
                      panel.From(block * 32 * kPanelWidth), kBlockPieces, acc);
     for (size_t j = 0; j < kPanelVecs; ++j) {
-      const FloatVec scale = LoadFloats(scales + block * kPanelWidth + j * kLanes);
+      const FloatVec key_scale = LoadFloats(scales + block * kPanelWidth + j * kLanes);
       for (size_t r = 0; r < kRows; ++r) {
         float* to = c + r * kPanelWidth + j * kLanes;
         const FloatVec sum = hn::ConvertTo(FloatTag(), acc[r * kPanelVecs + j]);
-        const FloatVec worth = hn::Mul(scale, hn::Set(FloatTag(), rows.worth[r]));
-        hn::StoreU(block == 0 ? hn::Mul(sum, worth) : hn::MulAdd(sum, worth, LoadFloats(to)), FloatTag(), to);
+        const FloatVec scale = hn::Mul(key_scale, hn::Set(FloatTag(), rows.scales[r]));
+        hn::StoreU(block == 0 ? hn::Mul(sum, scale) : hn::MulAdd(sum, scale, LoadFloats(to)), FloatTag(), to);
       }
     }
   }
@@ -163,7 +163,7 @@ HWY_NOINLINE void AddStrip(CodedRows rows, CodeStream strip, size_t n, const flo
       for (size_t j = 0; j < kPanelVecs; ++j) {
         float* to = c + r * kPanelWidth + j * kLanes;
         const FloatVec sum =
-            hn::Mul(hn::ConvertTo(FloatTag(), acc[r * kPanelVecs + j]), hn::Set(FloatTag(), rows.worth[r]));
+            hn::Mul(hn::ConvertTo(FloatTag(), acc[r * kPanelVecs + j]), hn::Set(FloatTag(), rows.scales[r]));
         const float keep = done ? 1.0f : alpha ? alpha[r] : 0.0f;
         hn::StoreU(keep == 0.0f ? sum : hn::MulAdd(LoadFloats(to), hn::Set(FloatTag(), keep), sum),
                    FloatTag(), to);

@@ -26,7 +26,7 @@ namespace qwen3vl::attention::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 using hw::HWY_NAMESPACE::CodeFactors;
-using hw::HWY_NAMESPACE::CodesWorth;
+using hw::HWY_NAMESPACE::CodeScales;
 using hw::HWY_NAMESPACE::kNormLimits;
 using hw::HWY_NAMESPACE::StorePairs;
 
@@ -36,7 +36,7 @@ inline float* PanelScales(float* panel, size_t rows) { return panel + rows * kPa
 // Codes of a float panel [n][16] in place, column by column: rows from `seen.begin` to `seen.end` count for
 // the scales, and rows in whole pairs around them are coded, [n / 2][16][2]. n is even.
 inline void CodePanel(float* panel, size_t n, KvRange seen) {
-  FloatVec factors[kPanelVecs], worth[kPanelVecs];
+  FloatVec factors[kPanelVecs], scales[kPanelVecs];
   for (size_t j = 0; j < kPanelVecs; ++j) {
     FloatVec largest = hn::Zero(FloatTag()), squares = largest;
     for (size_t i = seen.begin; i < seen.end; ++i) {
@@ -45,7 +45,7 @@ inline void CodePanel(float* panel, size_t n, KvRange seen) {
       squares = hn::MulAdd(x, x, squares);
     }
     factors[j] = CodeFactors(FloatTag(), largest, squares, seen.size(), kNormLimits);
-    worth[j] = CodesWorth(FloatTag(), factors[j], largest, squares);
+    scales[j] = CodeScales(FloatTag(), factors[j], largest, squares);
   }
   // Adding this leaves the whole number in the low mantissa bits.
   const FloatVec shifter = hn::Set(FloatTag(), 0x1.8p23f);
@@ -61,7 +61,7 @@ inline void CodePanel(float* panel, size_t n, KvRange seen) {
       StorePairs(pair, codes + i * kPanelWidth + 2 * j * kLanes);
     }
   for (size_t j = 0; j < kPanelVecs; ++j)
-    hn::StoreU(worth[j], FloatTag(), PanelScales(panel, n) + j * kLanes);
+    hn::StoreU(scales[j], FloatTag(), PanelScales(panel, n) + j * kLanes);
 }
 
 // acc[r][16 columns] = sums over `n` inner rows, an even number. a: [n / 16][kTallRows][16]; b: [n /
@@ -97,9 +97,9 @@ HWY_NOINLINE void MultiplyInt16(CodedRows rows, KvRange inner, const float* pane
     for (size_t r = 0; r < kRows; ++r)
       for (size_t j = 0; j < kPanelVecs; ++j) {
         float* to = c + (row + r) * kPanelWidth + j * kLanes;
-        const FloatVec worth =
-            hn::Mul(LoadFloats(scales + j * kLanes), hn::Set(FloatTag(), rows.worth[row + r]));
-        const FloatVec sum = hn::Mul(hn::ConvertTo(FloatTag(), acc[r * kPanelVecs + j]), worth);
+        const FloatVec scale =
+            hn::Mul(LoadFloats(scales + j * kLanes), hn::Set(FloatTag(), rows.scales[row + r]));
+        const FloatVec sum = hn::Mul(hn::ConvertTo(FloatTag(), acc[r * kPanelVecs + j]), scale);
         const float keep = alpha ? alpha[row + r] : 0.0f;
         hn::StoreU(keep == 0.0f ? sum : hn::MulAdd(LoadFloats(to), hn::Set(FloatTag(), keep), sum),
                    FloatTag(), to);

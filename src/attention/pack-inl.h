@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Brings keys and values of a tile into the form that products read: f32 key panels [16 rows' worth of one
-// dimension side by side] and f32 value strips (kv_cache.h has the picture). From a cache this is a
+// Brings keys and values of a tile into the form that products read: f32 key panels [one dimension of 16
+// rows side by side] and f32 value strips (kv_cache.h has the picture). From a cache this is a
 // conversion along memory; from rows of a plain tensor, keys are transposed.
 
 // Per-target include guard.

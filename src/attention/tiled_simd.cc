@@ -136,7 +136,7 @@ class TaskRun {
     bool is_first, is_last;  // of the tiles that the block sees
     float* scores;           // [tile / 16][height][16]
     float alpha[kPaddedBlock];
-    float worth[kPaddedBlock];  // with int16: of the weights, whose codes take the place of the scores
+    float weight_scales[kPaddedBlock];  // with int16: of the weights' codes, which replace the scores
   };
 
   // What is asked for while scores are computed: kv rows of the next tile, and rows of the task whose q is
@@ -199,9 +199,9 @@ class TaskRun {
     std::memset(RowSum(first), 0, height_ * kMaxLanes * sizeof(float));
     std::fill_n(RowMax(first), height_, kHidden);
     for (size_t i = 0; i < RowsOf(block); ++i) LoadQ(first + i, block, i);
-    if (coded_) CodeRows({Q(block), height_, head_dim_}, kCodeLimits, QCodes(), QWorth());
+    if (coded_) CodeRows({Q(block), height_, head_dim_}, kCodeLimits, QCodes(), QScales());
     if (task_.int16)
-      CodeRows({Q(block), height_, head_dim_}, kNormLimits, BlockCodes(block), BlockWorth(block));
+      CodeRows({Q(block), height_, head_dim_}, kNormLimits, BlockCodes(block), BlockScales(block));
   }
 
   void FinishBlock(size_t block) const {
@@ -250,9 +250,9 @@ class TaskRun {
       Piece(Q(block), row_in_block, d / kPanelRows)[d % kPanelRows] = from[d] * q_scale_;
   }
 
-  // With int16, codes take the place of a block's q, and what they are worth follows them.
+  // With int16, codes take the place of a block's q, and their scales follow them.
   int16_t* BlockCodes(size_t block) const { return reinterpret_cast<int16_t*>(Q(block)); }
-  float* BlockWorth(size_t block) const { return Q(block) + height_ * dim_ / 2; }
+  float* BlockScales(size_t block) const { return Q(block) + height_ * dim_ / 2; }
 
   int16_t* CodesInPlace(const Work& w) const {
     return reinterpret_cast<int16_t*>(Piece(w.scores, 0, PanelsOf(w).begin));
@@ -260,10 +260,10 @@ class TaskRun {
 
   // Keys and values that are read as they are stored leave their scratch to the rows in whole numbers.
   int16_t* QCodes() const { return reinterpret_cast<int16_t*>(task_.scratch + bits_.k); }
-  float* QWorth() const { return Floats(bits_.k) + height_ * dim_ / 2; }
+  float* QScales() const { return Floats(bits_.k) + height_ * dim_ / 2; }
   int16_t* WeightCodes() const { return reinterpret_cast<int16_t*>(task_.scratch + bits_.v); }
-  float* WeightWorth() const { return Floats(bits_.v) + height_ * task_.tile / 2; }
-  float* ValueScales() const { return WeightWorth() + kPaddedBlock; }
+  float* WeightScales() const { return Floats(bits_.v) + height_ * task_.tile / 2; }
+  float* ValueScales() const { return WeightScales() + kPaddedBlock; }
 
   // kv rows `tile` of the tile that starts at `first` (a multiple of kPanelRows). While they are at work, the
   // rows `next` are brought closer.
@@ -477,7 +477,7 @@ class TaskRun {
       PrefetchPart(ahead, panels.end - panel);
       for (const Work& w : group)
         if (PanelsOf(w).begin <= panel && panel < PanelsOf(w).end)
-          MultiplyInt16({BlockCodes(w.block), BlockWorth(w.block)}, {0, head_dim_}, k.f32 + panel * k.stride,
+          MultiplyInt16({BlockCodes(w.block), BlockScales(w.block)}, {0, head_dim_}, k.f32 + panel * k.stride,
                         head_dim_, nullptr, Piece(w.scores, 0, panel));
     }
   }
@@ -486,9 +486,9 @@ class TaskRun {
     for (size_t strip = 0; strip < dim_ / kStripCols; ++strip)
       for (const Work& w : group) {
         const KvRange panels = PanelsOf(w);
-        MultiplyInt16({CodesInPlace(w), w.worth}, {panels.begin * kPanelRows, panels.end * kPanelRows},
-                      v.f32 + strip * v.stride, task_.tile, w.is_first ? nullptr : w.alpha,
-                      Piece(Acc(w.block), 0, strip));
+        MultiplyInt16({CodesInPlace(w), w.weight_scales},
+                      {panels.begin * kPanelRows, panels.end * kPanelRows}, v.f32 + strip * v.stride,
+                      task_.tile, w.is_first ? nullptr : w.alpha, Piece(Acc(w.block), 0, strip));
       }
   }
 
@@ -504,7 +504,7 @@ class TaskRun {
     const ReadAhead ahead = AfterKeys(w, first, 1);
     ForFewRows(height_, [&](auto rows) {
       for (size_t panel = panels.begin; panel < panels.end; ++panel)
-        ScorePanel<rows>({QCodes(), QWorth()}, Stream(ahead, k, panel, 0),
+        ScorePanel<rows>({QCodes(), QScales()}, Stream(ahead, k, panel, 0),
                          k.scales + panel * k.stride / kScaleBlock, head_dim_, Piece(w.scores, 0, panel));
     });
   }
@@ -520,7 +520,7 @@ class TaskRun {
       CodeWeights(w, v.scales + d / kScaleBlock * task_.kv.padded_length, largest);
       ForFewRows(height_, [&](auto rows) {
         for (size_t strip = d / kStripCols; strip < (d + kScaleBlock) / kStripCols; ++strip)
-          AddStrip<rows>({WeightCodes(), WeightWorth()},
+          AddStrip<rows>({WeightCodes(), WeightScales()},
                          Stream(ahead, v, strip, panels.begin * kPanelRows * kStripCols), panels.size(),
                          w.is_first ? nullptr : w.alpha, Piece(Acc(w.block), 0, strip));
       });
@@ -543,7 +543,7 @@ class TaskRun {
     const float top = hn::GetLane(hn::MaxOfLanes(FloatTag(), most));
     const float lost_sum = hn::GetLane(hn::SumOfLanes(FloatTag(), lost));
     for (size_t r = 0; r < height_; ++r) {
-      WeightWorth()[r] = largest[r] * top / kLargestCode + lost_sum;
+      WeightScales()[r] = largest[r] * top / kLargestCode + lost_sum;
       const FloatVec factor = hn::Set(FloatTag(), CodeFactor(largest[r] * top));
       CodeProducts(ScoresOf(w, r), seen_scales, factor, WeightCodes() + r * kPanelRows);
     }
@@ -580,7 +580,7 @@ class TaskRun {
       ScoresToWeights(FloatTag(), ScoresOf(w, r), score_factor_, base[r], w.alpha[r], RowSum(row + r));
     if (task_.int16)
       CodeRows({Piece(w.scores, 0, panels.begin), height_, panels.size() * kPanelRows}, kNormLimits,
-               CodesInPlace(w), w.worth);
+               CodesInPlace(w), w.weight_scales);
   }
 
   // Softcap, bias and the boolean mask on one row of scores; its panels are counted from kv row `first`.

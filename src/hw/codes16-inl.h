@@ -92,14 +92,14 @@ HWY_INLINE V CodeFactors(D d, V largest, V squares, size_t n, CodeLimits limits)
   return hn::IfThenElseZero(hn::Ge(largest, hn::Set(d, 1e-30f)), factor);
 }
 
-// What a code is worth: the factor's inverse, or 0 where that is 0; NaN where a value was not finite, of
-// which an infinity has made the largest one infinite, and NaN the squares NaN.
+// Codes times this are values again: the factor's inverse, or 0 where that is 0; NaN where a value was not
+// finite, of which an infinity has made the largest one infinite, and NaN the squares NaN.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V CodesWorth(D d, V factor, V largest, V squares) {
+HWY_INLINE V CodeScales(D d, V factor, V largest, V squares) {
   const V zero = hn::Zero(d);
   const V lost = hn::Mul(largest, zero);  // NaN for an infinity
-  const V worth = hn::Add(hn::IfThenElseZero(hn::Gt(factor, zero), hn::Div(hn::Set(d, 1), factor)), lost);
-  return hn::IfThenElse(hn::IsNaN(squares), squares, worth);
+  const V scale = hn::Add(hn::IfThenElseZero(hn::Gt(factor, zero), hn::Div(hn::Set(d, 1), factor)), lost);
+  return hn::IfThenElse(hn::IsNaN(squares), squares, scale);
 }
 
 inline constexpr size_t kPiece = 16;
@@ -111,12 +111,12 @@ struct RowBlock {
 };
 
 // Codes of a block of up to kMaxCodedBlock rows, in the same order; what follows a row's last value must
-// be 0. They may take the front half of the values' own memory, and what they are worth the back.
+// be 0. They may take the front half of the values' own memory, and their scales the back.
 inline constexpr size_t kMaxCodedBlock = 16;
-inline void CodeRows(RowBlock block, CodeLimits limits, int16_t* codes, float* codes_worth) {
+inline void CodeRows(RowBlock block, CodeLimits limits, int16_t* codes, float* code_scales) {
   const size_t stride = block.rows * kPiece, n_pieces = (block.n + kPiece - 1) / kPiece;
   FloatVec factors[kMaxCodedBlock];
-  float worth[kMaxCodedBlock];
+  float scales[kMaxCodedBlock];
   for (size_t r = 0; r < block.rows; ++r) {
     FloatVec largest[kPieceVectors], squares[kPieceVectors];
     for (size_t i = 0; i < kPieceVectors; ++i) largest[i] = squares[i] = hn::Zero(FloatTag());
@@ -134,14 +134,14 @@ inline void CodeRows(RowBlock block, CodeLimits limits, int16_t* codes, float* c
     const FloatVec most = hn::MaxOfLanes(FloatTag(), largest[0]);
     const FloatVec norm = hn::SumOfLanes(FloatTag(), squares[0]);
     factors[r] = CodeFactors(FloatTag(), most, norm, block.n, limits);
-    worth[r] = hn::GetLane(CodesWorth(FloatTag(), factors[r], most, norm));
+    scales[r] = hn::GetLane(CodeScales(FloatTag(), factors[r], most, norm));
   }
   const float* values = block.values;
   for (size_t piece = 0; piece < n_pieces; ++piece)
     for (size_t r = 0; r < block.rows; ++r, values += kPiece, codes += kPiece)
       for (size_t lane = 0; lane < kPiece; lane += HWY_LANES(float))
         StoreCodes(hn::Mul(hn::LoadU(FloatTag(), values + lane), factors[r]), codes + lane);
-  std::memcpy(codes_worth, worth, block.rows * sizeof(float));
+  std::memcpy(code_scales, scales, block.rows * sizeof(float));
 }
 
 }  // namespace qwen3vl::hw::HWY_NAMESPACE

@@ -99,11 +99,11 @@ HWY_NOINLINE void CodedKernel(const std::byte* panel, const std::byte* group, si
   FinishTile<kCodedCols>(sums, to);
 }
 
-// The codes of n values, which zeros follow up to a multiple of kStep, and what they are worth.
+// The codes of n values, which zeros follow up to a multiple of kStep, and their scale.
 HWY_INLINE float CodeRow(const float* values, size_t n, int16_t* to) {
-  float worth;
-  codes::CodeRows({values, 1, n}, codes::kNormLimits, to, &worth);
-  return worth;
+  float scale;
+  codes::CodeRows({values, 1, n}, codes::kNormLimits, to, &scale);
+  return scale;
 }
 
 // Columns [k, k + n) of a row of f32, f16 or bf16. Beyond a multiple of 4 of them, `values` are zeros.
@@ -156,7 +156,7 @@ HWY_INLINE float CodeBytes(const std::byte* row, size_t k, size_t n, int16_t* to
       hn::StoreU(hn::MulFixedPoint15(hn::ShiftLeft<8>(q), share), d, to + i / 256 * 256 + j);
     }
   }
-  return hn::GetLane(codes::CodesWorth(one, factor, most, all));
+  return hn::GetLane(codes::CodeScales(one, factor, most, all));
 }
 #endif
 
