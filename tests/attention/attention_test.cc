@@ -9,22 +9,23 @@
 #include <cstring>
 
 #include "attention/tiled.h"
-#include "hw/cpu_info.h"
 #include "hw/float16.h"
 #include "support/attention_cases.h"
+#include "support/isa.h"
 #include "support/near.h"
+#include "support/seeded.h"
 
 namespace qwen3vl::attention {
 namespace {
 
 using test::AttentionCase;
 using test::AttentionTensors;
+using test::kFloatTolerance;
+using test::kLseTolerance;
+using test::OnEveryIsa;
 
-// Relative in the norm, from the design's numbers: float32 path 2e-6; caches that round 1e-3 (f16), 1e-2
-// (bf16, 8 mantissa bits, and q8_0).
-constexpr double kFloatTolerance = 2e-6;
 // Few rows on a q8_0 cache are rounded to 16 bits: values to 2^-16 of the largest, which moves scores of up
-// to 6, and so the weights, by up to 1e-4.
+// to 6, and so the weights, by up to 1e-4. Relative in the norm, as kFloatTolerance.
 constexpr double kCodedTolerance = 1e-4;
 // Products in 16 bits: codes of n numbers are multiples of norm / 46000, which rounds each to 0.29 sqrt(n) /
 // 46000 of their root mean square, 1e-4 for a tile of 256. Weights and values both are, and so are q and
@@ -64,9 +65,6 @@ Result RunWay(const Inputs& in, const Way& way, Workspace& workspace) {
   return r;
 }
 
-// lse is a sum of logarithms: its error is absolute, about that of the scores, 90 * 2^-22 at most here.
-constexpr double kLseTolerance = 3e-5;
-
 void ExpectLse(const std::vector<float>& found, const std::vector<double>& wanted,
                double tolerance = kLseTolerance) {
   ASSERT_EQ(found.size(), wanted.size());
@@ -82,18 +80,6 @@ void ExpectLse(const std::vector<float>& found, const std::vector<double>& wante
 void ExpectOut(const std::vector<float>& found, const std::vector<double>& wanted, double tolerance) {
   for (size_t i = 0; i < found.size(); ++i) ASSERT_TRUE(std::isfinite(found[i])) << "element " << i;
   EXPECT_LE(test::RelativeError(found, wanted), tolerance);
-}
-
-// Selects every instruction set in turn and puts the first one back.
-template <class Body>
-void OnEveryIsa(const Body& body) {
-  const hw::Isa before = hw::SelectedIsa();
-  for (hw::Isa isa : hw::AvailableIsas()) {
-    SCOPED_TRACE(hw::Name(isa));
-    hw::SelectIsa(isa);
-    body();
-  }
-  hw::SelectIsa(before);
 }
 
 class AttentionCaseTest : public testing::TestWithParam<AttentionCase> {};
@@ -189,8 +175,10 @@ TEST_P(AttentionCaseTest, Int16ProductsMatchFloat64OfRoundedRowsOnEveryIsa) {
   });
 }
 
-// Other threads split q rows and keys elsewhere, which may change the order of sums and nothing else. In 16
-// bits, where a weight might then become another code, keys are not split.
+// Other threads split q rows and keys elsewhere, which may change the order of sums and nothing else: values
+// reach 1, so that results differ by no more than a float32 run may from float64, 1e-5 (attention, recorded:
+// Tolerances in tests/data/README.md). In 16 bits, where a weight might then become another code, keys are
+// not split.
 void ExpectThreadsLeaveHardlyATrace(const Inputs& in, Way way, std::initializer_list<size_t> counts) {
   Workspace workspace;
   way.threads = 1;
@@ -253,24 +241,17 @@ TEST(AttentionCache, ThreadsLeaveHardlyATraceInAnyFormat) {
     }
 }
 
-struct CacheFormat {
-  hw::Format format;
-  double storage_tolerance;
-};
+class AttentionCacheCaseTest : public AttentionCaseTest {};
 
-TEST_P(AttentionCaseTest, CachesMatchFloat64OnEveryIsa) {
+TEST_P(AttentionCacheCaseTest, MatchesFloat64OnEveryIsa) {
   const AttentionCase& c = GetParam();
   const Shape& s = c.shape;
-  if (s.batch != 1 || s.kv_len == 0) return;  // a cache holds one sequence; the plain tensors cover the rest
   const AttentionTensors t(c);
-  const test::AttentionReference exact = Reference(t, t.k, t.v);
-  for (const CacheFormat& f :
-       {CacheFormat{hw::Format::kF32, kFloatTolerance}, CacheFormat{hw::Format::kF16, 1e-3},
-        CacheFormat{hw::Format::kBF16, 1e-2}, CacheFormat{hw::Format::kQ8_0, 1e-2}}) {
-    if (f.format == hw::Format::kQ8_0 && s.head_dim % 32 != 0) continue;  // no such cache: see KvCache
-    SCOPED_TRACE(hw::Name(f.format));
-    const KvCache cache = Cached(t, f.format);
-    // What the cache holds is what the kernel is judged by; what storing loses is judged apart.
+  for (const hw::Format format : {hw::Format::kF32, hw::Format::kF16, hw::Format::kBF16, hw::Format::kQ8_0}) {
+    if (format == hw::Format::kQ8_0 && s.head_dim % 32 != 0) continue;  // no such cache: see KvCache
+    SCOPED_TRACE(hw::Name(format));
+    const KvCache cache = Cached(t, format);
+    // What the cache holds is what the kernel is judged by; what storing loses is judged below.
     std::vector<float> k(t.k.size()), v(t.v.size());
     for (size_t pos = 0; pos < s.kv_len; ++pos)
       for (size_t h = 0; h < s.n_kv_heads; ++h) {
@@ -285,37 +266,46 @@ TEST_P(AttentionCaseTest, CachesMatchFloat64OnEveryIsa) {
       for (PathRequest request : {PathRequest::kTiled, PathRequest::kStandard}) {
         const Result r = RunWay(in, {.request = request, .tile = 32, .q_rows = 24, .threads = 2}, workspace);
         EXPECT_EQ(r.report.used, request == PathRequest::kTiled ? Path::kCpuTiled : Path::kStandard);
-        const bool coded = f.format == hw::Format::kQ8_0 && request == PathRequest::kTiled;
+        const bool coded = format == hw::Format::kQ8_0 && request == PathRequest::kTiled;
         ExpectOut(r.out, stored.out, coded ? kCodedTolerance : kFloatTolerance);
         ExpectLse(r.lse, stored.lse, coded ? kCodedTolerance : kLseTolerance);
-        // Near +-90 a rounded key moves a score by more than one, so there only the kernel's own error is
-        // bounded.
-        if (c.amplitude <= 2 && f.format != hw::Format::kQ8_0 && f.format != hw::Format::kBF16) {
-          EXPECT_LE(test::RelativeError(r.out, exact.out), f.storage_tolerance);
-        }
       }
     });
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Table, AttentionCaseTest, testing::ValuesIn(test::AttentionCases()),
-                         [](const auto& param_info) { return std::string(param_info.param.name); });
+std::string NameOf(const testing::TestParamInfo<AttentionCase>& c) { return c.param.name; }
+INSTANTIATE_TEST_SUITE_P(Table, AttentionCaseTest, testing::ValuesIn(test::AttentionCases()), NameOf);
+INSTANTIATE_TEST_SUITE_P(Table, AttentionCacheCaseTest,
+                         testing::ValuesIn(test::CacheCases(test::AttentionCases())), NameOf);
 
-// The design's numbers for rounded caches hold for activations of ordinary size: normalised heads, scores of
-// a few units.
+struct CacheFormat {
+  hw::Format format;
+  double storage_tolerance;  // relative in the norm: Tolerances in tests/data/README.md
+};
+
+// Activations of ordinary size: normalised heads, scores of a few units. Those of the case table are exact in
+// 16 bits, so that storing them loses nothing.
 TEST(AttentionCache, RoundedFormatsStayWithinTheirBounds) {
-  const AttentionCase c{.name = "", .shape = {1, 16, 512, 8, 2, 128}, .causal = true, .amplitude = 1};
-  const AttentionTensors t(c);
+  const AttentionCase c{.name = "", .shape = {1, 16, 512, 8, 2, 128}, .causal = true};
+  AttentionTensors t(c);
+  t.q = test::SeededNormal(1, t.q.size());
+  t.k = test::SeededNormal(2, t.k.size());
+  t.v = test::SeededNormal(3, t.v.size());
   const test::AttentionReference exact = Reference(t, t.k, t.v);
-  for (const CacheFormat& f : {CacheFormat{hw::Format::kF16, 1e-3}, CacheFormat{hw::Format::kQ8_0, 1e-2}}) {
-    const KvCache cache = Cached(t, f.format);
+  for (const auto& [format, tolerance] :
+       {CacheFormat{hw::Format::kF16, 1e-3}, CacheFormat{hw::Format::kBF16, 1e-2},
+        CacheFormat{hw::Format::kQ8_0, 1e-2}}) {
+    const KvCache cache = Cached(t, format);
     Inputs in = t.inputs();
     in.cache = &cache.layer(0);
     Workspace workspace;
-    for (const CpuProducts products : {CpuProducts::kF32, CpuProducts::kInt16})
-      EXPECT_LE(test::RelativeError(RunWay(in, {.products = products}, workspace).out, exact.out),
-                f.storage_tolerance)
-          << hw::Name(f.format) << ", " << Name(products);
+    for (const CpuProducts products : {CpuProducts::kF32, CpuProducts::kInt16}) {
+      SCOPED_TRACE(testing::Message() << hw::Name(format) << ", " << Name(products));
+      const double error = test::RelativeError(RunWay(in, {.products = products}, workspace).out, exact.out);
+      EXPECT_LE(error, tolerance);
+      EXPECT_GT(error, tolerance / 10);  // or storing had nothing to round
+    }
   }
   Workspace workspace;
   EXPECT_LE(
@@ -379,7 +369,7 @@ TEST(Int16Products, ATailOfSmallWeightsCounts) {
   OnEveryIsa([&] {
     Workspace workspace;
     const Result r = RunWay(t.inputs(), {.tile = 256, .products = CpuProducts::kInt16}, workspace);
-    EXPECT_LE(test::RelativeError(r.out, ref.out), 1e-3);
+    EXPECT_LE(test::RelativeError(r.out, ref.out), kInt16Tolerance);
   });
 }
 
@@ -652,7 +642,9 @@ TEST(Attention, APlanForMoreScratchIsCutDown) {
   EXPECT_EQ(cut.report.used, Path::kCpuTiled);
   EXPECT_LE(workspace.bytes(), size_t{1} << 20);
   EXPECT_LT(cut.report.tile, 3000u);
-  EXPECT_LE(test::RelativeError(cut.out, RunWay(t.inputs(), {.tile = 64, .q_rows = 96}, whole).out), 1e-6);
+  // The same numbers summed in another order: half of what such a path may be off by from float64.
+  EXPECT_LE(test::RelativeError(cut.out, RunWay(t.inputs(), {.tile = 64, .q_rows = 96}, whole).out),
+            0.5 * kFloatTolerance);
 }
 
 TEST(Attention, ThePlanCountsAllScratch) {

@@ -6,8 +6,8 @@
 #include <cmath>
 
 #include "attention/attention.h"
-#include "hw/cpu_info.h"
 #include "support/expect_error.h"
+#include "support/isa.h"
 #include "support/seeded.h"
 
 namespace qwen3vl::attention {
@@ -86,10 +86,7 @@ void ExpectEachAsAlone(const Problem& p, const Options& options) {
 constexpr hw::Format kFormats[] = {hw::Format::kF32, hw::Format::kF16, hw::Format::kBF16, hw::Format::kQ8_0};
 
 TEST(EachAlone, GivesTheBitsOfSingleTokens) {
-  const hw::Isa before = hw::SelectedIsa();
-  for (const hw::Isa isa : hw::AvailableIsas()) {
-    SCOPED_TRACE(hw::Name(isa));
-    hw::SelectIsa(isa);
+  test::OnEveryIsa([] {
     for (const hw::Format format : kFormats)
       for (const size_t threads : {1, 2, 3})
         // Where the number of splits changes, where their length does (every 32 keys with two), and between.
@@ -99,8 +96,7 @@ TEST(EachAlone, GivesTheBitsOfSingleTokens) {
           options.plan = {.tile = 64, .q_rows = 48, .threads = threads};
           ExpectEachAsAlone({4, 2, 64, kv_len, format}, options);
         }
-  }
-  hw::SelectIsa(before);
+  });
 }
 
 TEST(EachAlone, GivesThemForAnyGroupTileAndWindow) {

@@ -28,7 +28,7 @@ class FallbackTest : public testing::Test {
     options.request = request;
     options.check_finite = check_finite;
     const AttentionReport report = Attend(t_.inputs(), out, options, workspace_);
-    EXPECT_LE(test::RelativeError(out_, Reference(t_, t_.k, t_.v).out), 2e-6);
+    EXPECT_LE(test::RelativeError(out_, Reference(t_, t_.k, t_.v).out), test::kFloatTolerance);
     EXPECT_EQ(report.asked, request);
     return report;
   }
@@ -68,7 +68,7 @@ TEST_F(FallbackTest, WeightsTakeTheStandardPath) {
         for (size_t d = 0; d < 64; ++d)
           again[(token * 4 + head) * 64 + d] += static_cast<double>(weights[(head * 12 + token) * 40 + j]) *
                                                 static_cast<double>(t_.v[(j * 2 + head / 2) * 64 + d]);
-  EXPECT_LE(test::RelativeError(out_, again), 2e-6);
+  EXPECT_LE(test::RelativeError(out_, again), test::kFloatTolerance);
 }
 
 TEST_F(FallbackTest, NoScratchTakesTheStandardPath) {
@@ -95,7 +95,7 @@ TEST(Fallback, HeadsOver256TakeTheStandardPath) {
   const AttentionReport r = Attend(t.inputs(), out, {}, workspace);
   EXPECT_EQ(r.used, Path::kStandard);
   EXPECT_EQ(r.cause, FallbackCause::kUnsupported);
-  EXPECT_LE(test::RelativeError(found, Reference(t, t.k, t.v).out), 2e-6);
+  EXPECT_LE(test::RelativeError(found, Reference(t, t.k, t.v).out), test::kFloatTolerance);
 }
 
 TEST(Fallback, OverflowInFloatIsRecomputedInDouble) {
@@ -112,7 +112,7 @@ TEST(Fallback, OverflowInFloatIsRecomputedInDouble) {
   Workspace workspace;
   Attend(in, out, options, workspace);
   for (float x : found) ASSERT_TRUE(std::isfinite(x));
-  EXPECT_LE(test::RelativeError(found, Reference(t, t.k, t.v).out), 2e-6);
+  EXPECT_LE(test::RelativeError(found, Reference(t, t.k, t.v).out), test::kFloatTolerance);
 }
 
 TEST(Faults, UnknownNamesListTheKnown) {

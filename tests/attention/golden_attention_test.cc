@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The recorded attention cases (tests/data/modules/attention.json): float64 results, most of them checked
-// against the Hugging Face code. Tolerances are the recordings' own: 1e-5 times max(1, v_amp), 5e-5 in
-// huge_decode*, 5e-4 in bias_big.
+// against the Hugging Face code. Limits: Tolerances in tests/data/README.md.
 #include <gtest/gtest.h>
 
 #include "attention/attention.h"
 #include "hw/cpu_info.h"
 #include "support/golden.h"
+#include "support/isa.h"
 #include "support/near.h"
 #include "support/seeded.h"
 
@@ -14,13 +14,6 @@ namespace qwen3vl::attention {
 namespace {
 
 using nlohmann::json;
-
-double ToleranceOf(const json& c) {
-  const std::string name = c["name"];
-  if (name.starts_with("huge_decode")) return 5e-5;
-  if (name == "bias_big") return 5e-4;
-  return 1e-5 * std::max(1.0, c["v_amp"].get<double>());
-}
 
 // A recorded case with its generated tensors; q, k, v are [heads, len, head_dim].
 struct Recorded {
@@ -111,33 +104,23 @@ void ExpectRecorded(const Recorded& r, const std::vector<float>& found, const te
       rows.insert(rows.end(), &found[row * dim], &found[row * dim] + dim);
     }
   }
-  EXPECT_TRUE(test::AllNear(rows, wanted, ToleranceOf(r.c)));
-}
-
-TEST(GoldenAttention, GeneratorGivesTheRecordedFirstValues) {
-  const json recorded = test::ReadJson("modules/attention.json");
-  for (const json& g : recorded["generator_test_vectors"])
-    EXPECT_EQ(test::Seeded(g["seed"].get<uint64_t>(), 8, g["amp"]), g["first"].get<std::vector<float>>());
+  EXPECT_TRUE(test::AllNear(rows, wanted, test::ToleranceOfAttention(r.c)));
 }
 
 TEST(GoldenAttention, EveryCaseOnBothPathsAndEveryIsa) {
   const json recorded = test::ReadJson("modules/attention.json");
   const test::GoldenFile file("modules/attention.safetensors");
-  const hw::Isa before = hw::SelectedIsa();
   ASSERT_GE(recorded["cases"].size(), 130u);
   for (const json& c : recorded["cases"]) {
     SCOPED_TRACE(c["name"].get<std::string>());
     const Recorded r(c);
     ExpectRecorded(r, r.Run(PathRequest::kStandard, 256, 2), file);
     const double work = static_cast<double>(r.q.size()) * static_cast<double>(r.in.shape.kv_len);
-    for (hw::Isa isa : hw::AvailableIsas()) {
-      if (work > 3e7 && isa < hw::Isa::kAvx2)
-        continue;  // minutes of portable code; the case table has its sizes smaller
-      SCOPED_TRACE(hw::Name(isa));
-      hw::SelectIsa(isa);
+    test::OnEveryIsa([&] {
+      // Minutes of portable code; the case table has its sizes smaller.
+      if (work > 3e7 && hw::SelectedIsa() < hw::Isa::kAvx2) return;
       ExpectRecorded(r, r.Run(PathRequest::kTiled, 64, 2), file);
-    }
-    hw::SelectIsa(before);
+    });
     ExpectRecorded(r, r.Run(PathRequest::kTiled, 256, 1), file);
   }
 }

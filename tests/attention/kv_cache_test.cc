@@ -6,13 +6,12 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <limits>
 #include <sstream>
 #include <string>
 
 #include "attention/row_codec.h"
-#include "qwen3vl/error.h"
+#include "support/expect_error.h"
 #include "support/near.h"
 #include "support/seeded.h"
 
@@ -36,16 +35,6 @@ constexpr FormatCase kFormats[] = {{hw::Format::kF32, 0},
 
 KvCacheShape SmallShape(hw::Format format, size_t head_dim = 64) {
   return {.n_layers = 2, .n_kv_heads = 3, .head_dim = head_dim, .capacity = 37, .format = format};
-}
-
-ErrorCode CodeOf(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& e) {
-    return e.code();
-  }
-  ADD_FAILURE() << "no Error was thrown";
-  return ErrorCode::kDevice;
 }
 
 // Rows [first, first + n) of a fixed stream; the same token has the same values however it is appended.
@@ -159,7 +148,7 @@ void ExpectCorrupt(const std::string& bytes, size_t length_after) {
   KvCache cache(SmallShape(hw::Format::kF16));
   AppendAll(cache, 5);
   std::istringstream in(bytes);
-  EXPECT_EQ(CodeOf([&] { cache.Load(in); }), ErrorCode::kCorruptFile);
+  EXPECT_ERROR(ErrorCode::kCorruptFile, "saved KV cache: ", cache.Load(in));
   EXPECT_EQ(cache.length(), length_after);
 }
 
@@ -185,7 +174,8 @@ TEST(KvCache, LoadRejectsAChangedByteAnywhere) {
     bad[i] = static_cast<char>(bad[i] ^ 0x40);
     KvCache cache(SmallShape(hw::Format::kF16));
     std::istringstream in(bad);
-    EXPECT_EQ(CodeOf([&] { cache.Load(in); }), ErrorCode::kCorruptFile) << "byte " << i;
+    SCOPED_TRACE("byte " + std::to_string(i));
+    EXPECT_ERROR(ErrorCode::kCorruptFile, "saved KV cache: ", cache.Load(in));
   }
 }
 
@@ -202,7 +192,7 @@ TEST(KvCache, SaveReportsAFullDisk) {
   AppendAll(cache, 3);
   std::ostringstream out;
   out.setstate(std::ios::badbit);
-  EXPECT_EQ(CodeOf([&] { cache.Save(out); }), ErrorCode::kInvalidArgument);
+  EXPECT_ERROR(ErrorCode::kInvalidArgument, "writing failed", cache.Save(out));
 }
 
 // Whether the system was asked for huge pages for the memory at `address`.
@@ -262,46 +252,45 @@ TEST(KvCache, FullCacheRefusesAndStaysAsItWas) {
   KvCache cache(SmallShape(hw::Format::kF32));
   AppendAll(cache, 30);
   const Rows rows(cache.shape(), 30, 8);
-  EXPECT_EQ(CodeOf([&] { cache.Append(0, rows.K(), rows.V()); }), ErrorCode::kInvalidArgument);
+  EXPECT_ERROR(ErrorCode::kInvalidArgument, "30 + 8 tokens, room for 37",
+               cache.Append(0, rows.K(), rows.V()));
   EXPECT_EQ(cache.layer(0).length, 30u);
 }
 
 TEST(KvCache, RejectsWrongWidthLayerAndUnevenRows) {
   KvCache cache(SmallShape(hw::Format::kF32));
   const Rows rows(cache.shape(), 0, 2);
-  EXPECT_EQ(CodeOf([&] { cache.Append(2, rows.K(), rows.V()); }), ErrorCode::kInvalidArgument);
-  EXPECT_EQ(CodeOf([&] { cache.Append(0, rows.K().Cols(0, 64), rows.V()); }), ErrorCode::kInvalidArgument);
-  EXPECT_EQ(CodeOf([&] { cache.Append(0, rows.K(), rows.V().Rows(0, 1)); }), ErrorCode::kInvalidArgument);
+  EXPECT_ERROR(ErrorCode::kInvalidArgument, "layer 2, want one below 2", cache.Append(2, rows.K(), rows.V()));
+  EXPECT_ERROR(ErrorCode::kInvalidArgument, "keys [2, 64] and values [2, 192], want [n, 192] both",
+               cache.Append(0, rows.K().Cols(0, 64), rows.V()));
+  EXPECT_ERROR(ErrorCode::kInvalidArgument, "keys [2, 192] and values [1, 192]",
+               cache.Append(0, rows.K(), rows.V().Rows(0, 1)));
 }
 
 TEST(KvCache, RejectsImpossibleShapes) {
-  EXPECT_EQ(CodeOf([] { KvCache cache(SmallShape(hw::Format::kQ8_0, 72)); }), ErrorCode::kUnsupported);
-  EXPECT_EQ(CodeOf([] { KvCache cache(SmallShape(hw::Format::kQ4_K, 256)); }), ErrorCode::kUnsupported);
-  EXPECT_EQ(CodeOf([] { KvCache cache(SmallShape(hw::Format::kF16, 0)); }), ErrorCode::kInvalidArgument);
+  EXPECT_ERROR(ErrorCode::kUnsupported, "multiple of 32, this model has 72",
+               KvCache(SmallShape(hw::Format::kQ8_0, 72)));
+  EXPECT_ERROR(ErrorCode::kUnsupported, "want f32, f16, bf16 or q8_0",
+               KvCache(SmallShape(hw::Format::kQ4_K, 256)));
+  EXPECT_ERROR(ErrorCode::kInvalidArgument, "empty shape", KvCache(SmallShape(hw::Format::kF16, 0)));
   KvCacheShape shape = SmallShape(hw::Format::kF16);
   shape.capacity = std::numeric_limits<size_t>::max() / 64;
-  EXPECT_EQ(CodeOf([&] { KvCache::BytesFor(shape); }), ErrorCode::kInvalidArgument);
+  EXPECT_ERROR(ErrorCode::kInvalidArgument, "KV cache: size overflows", KvCache::BytesFor(shape));
 }
 
 TEST(KvCache, OutOfMemoryNamesTheBytes) {
   KvCacheShape shape = SmallShape(hw::Format::kF32);
   shape.capacity = size_t{1} << 46;
-  try {
-    KvCache cache(shape);
-    FAIL() << "2^46 tokens fitted";
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), ErrorCode::kOutOfMemory);
-    EXPECT_NE(std::string(e.what()).find(std::to_string(KvCache::BytesFor(shape))), std::string::npos)
-        << e.what();
-  }
+  EXPECT_ERROR(ErrorCode::kOutOfMemory, std::to_string(KvCache::BytesFor(shape)), KvCache(shape));
 }
 
 TEST(KvCache, CopyPrefixRejectsOtherShapesAndLengths) {
   KvCache from(SmallShape(hw::Format::kF16)), to(SmallShape(hw::Format::kF32)),
       same(SmallShape(hw::Format::kF16));
   AppendAll(from, 4);
-  EXPECT_EQ(CodeOf([&] { to.CopyPrefix(from, 4); }), ErrorCode::kInvalidArgument);
-  EXPECT_EQ(CodeOf([&] { same.CopyPrefix(from, 5); }), ErrorCode::kInvalidArgument);
+  EXPECT_ERROR(ErrorCode::kInvalidArgument, "cannot copy from a cache of", to.CopyPrefix(from, 4));
+  EXPECT_ERROR(ErrorCode::kInvalidArgument, "copy of 5 tokens from a cache that holds 4",
+               same.CopyPrefix(from, 5));
 }
 
 TEST(RowCodec, Q8KeepsInfinitiesNonFinite) {

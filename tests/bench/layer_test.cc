@@ -13,6 +13,7 @@
 #include "qwen3vl/error.h"
 #include "qwen3vl/interleave.h"
 #include "qwen3vl/quant.h"
+#include "support/isa.h"
 
 namespace qwen3vl::bench {
 namespace {
@@ -53,8 +54,7 @@ INSTANTIATE_TEST_SUITE_P(All, PresetTest,
                          });
 
 TEST_P(PresetTest, AttentionMatchesFloat64OnEveryPath) {
-  for (const hw::Isa isa : hw::AvailableIsas()) {
-    hw::SelectIsa(isa);
+  test::OnEveryIsa([] {
     LayerOptions options;
     options.presets = {GetParam()};
     options.kinds = {"attention"};
@@ -66,7 +66,7 @@ TEST_P(PresetTest, AttentionMatchesFloat64OnEveryPath) {
     options.threads = 1;
     options.paths = {AttentionForm::kTiled, AttentionForm::kInt16};
     // The standard path has one form for all.
-    if (isa == hw::AvailableIsas().back()) options.paths.push_back(AttentionForm::kStandard);
+    if (hw::SelectedIsa() == hw::AvailableIsas().back()) options.paths.push_back(AttentionForm::kStandard);
     const std::vector<Row> rows = Rows(options);
     EXPECT_GE(rows.size(), 2u);
     size_t in_whole_numbers = 0;
@@ -79,8 +79,7 @@ TEST_P(PresetTest, AttentionMatchesFloat64OnEveryPath) {
           << row.path << " " << row.command << " " << row.isa;
     }
     EXPECT_GT(in_whole_numbers, 0u);
-  }
-  hw::SelectIsa("auto");
+  });
 }
 
 TEST_P(PresetTest, RowWisePartsMatchFloat64) {

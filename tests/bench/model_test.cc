@@ -14,6 +14,10 @@ namespace {
 
 using testing::StartsWith;
 
+// Of logits, relative in the norm. Keys and values in F16 may cost 1e-3 in a layer (Tolerances in
+// tests/data/README.md), of which the model has two; 16-bit products of its BF16 weights are about as fine.
+constexpr double kTwoLayersInF16 = 2 * 1e-3;
+
 MeasureOptions Twice() {
   MeasureOptions options;
   options.samples = 2;
@@ -41,10 +45,10 @@ TEST(BenchModel, MeasuresPromptAndGenerationAtEveryDepth) {
     EXPECT_THAT(rows[i].path, StartsWith("cpu_tiled"));
     EXPECT_EQ(rows[i].tile, i < 2 ? 16u : 64u);
     EXPECT_EQ(rows[i].plan, i < 2 ? "tile 64 as asked; 16 hold all keys" : "tile 64 as asked");
-    // The weights are not quantised: the cache alone is rounded, to f16.
+    // The weights are not quantised: the cache is rounded, to F16, and products of many rows to 16 bits.
     EXPECT_GT(rows[i].accuracy.value().checked, 100u);
     EXPECT_GT(rows[i].accuracy->rel_norm, 1e-6);
-    EXPECT_LE(rows[i].accuracy->rel_norm, 2e-3);
+    EXPECT_LE(rows[i].accuracy->rel_norm, kTwoLayersInF16);
   }
 }
 
@@ -108,7 +112,7 @@ TEST(BenchImage, MeasuresEveryStage) {
   EXPECT_EQ(rows[4].tokens.value(), 2 * rows[0].tokens.value());
   EXPECT_FALSE(rows[4].accuracy.has_value());
   for (const size_t i : {5, 6}) {
-    EXPECT_LE(rows[i].accuracy.value().rel_norm, 2e-3);
+    EXPECT_LE(rows[i].accuracy.value().rel_norm, kTwoLayersInF16);
     EXPECT_GT(rows[i].tile, 0u);
   }
   EXPECT_EQ(rows[5].bytes.value(), 2 * rows[1].bytes.value());

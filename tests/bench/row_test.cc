@@ -82,11 +82,11 @@ TEST(Row, SharesCompareEverySampleWithThePeaksOfItsRound) {
 
 TEST(Row, NotesTellThatCoresMoved) {
   Row r = MeasuredRow();
-  EXPECT_THAT(Notes({r}), HasSubstr("30.0 to 170 ns; their cores moved"));
+  EXPECT_THAT(Notes({r}), HasSubstr("30.0 to 170 ns; the threads' cores were moved"));
   r.round_peaks = {{20, 10, 30}, {16, 8, std::nullopt}, {10, 5, 45}};
   EXPECT_THAT(Notes({r}), HasSubstr("30.0 to 45.0 ns\n"));
   r.round_peaks.clear();
-  EXPECT_THAT(Notes({r}), Not(HasSubstr("handover")));
+  EXPECT_THAT(Notes({r}), Not(HasSubstr("core-to-core latency")));
 }
 
 TEST(Row, WhatIsNotMeasuredIsAbsent) {

@@ -7,7 +7,8 @@ Usage: tests/cuda/mutations.py [--only TEXT] [--builds LIST] [--every-build] [--
 Nothing has to be built before: the compiler alone makes the tests (g++ or $CXX, "ccache g++" too; GoogleTest must be
 installed), plain, with AddressSanitizer and UndefinedBehaviorSanitizer, and with ThreadSanitizer. Each must pass on the
 kernels as they are. A mistake goes through the builds until one notices it (--every-build: through all). Ends with 1 when a
-mistake survives all of them, with 2 when the list of mistakes (tests/cuda/mutations.txt) does not fit the sources.
+mistake survives all of them, with 2 when the list of mistakes (tests/cuda/mutations.txt) does not fit the sources, or when
+--only names none.
 """
 import argparse
 import concurrent.futures
@@ -219,6 +220,9 @@ def main():
     sources = {file.name: file.read_text() for folder in KERNELS for file in sorted((ROOT / folder).glob("*.cuh"))}
     mutations = list(listed(sources)) + [m for file, text in sources.items() for m in barriers(file, text)]
     mutations = [m for m in mutations if args.only in m.name]
+    if not mutations:
+        print(f"--only {args.only}: no mistake's name contains this", file=sys.stderr)
+        return 2
 
     with tempfile.TemporaryDirectory() as name, concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         folder = Path(name)

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "support/isa.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -17,11 +19,8 @@ using testing::AllOf;
 using testing::HasSubstr;
 
 class IsaTest : public testing::Test {
- protected:
-  void TearDown() override { SelectIsa(before_); }
-
  private:
-  Isa before_ = SelectedIsa();
+  const test::IsaGuard guard_;
 };
 
 TEST_F(IsaTest, EveryKernelObeysTheSelection) {
@@ -70,6 +69,20 @@ TEST_F(IsaTest, UnknownNameIsAnErrorThatListsTheKnown) {
     EXPECT_THAT(e.what(), AllOf(HasSubstr("avx1024"), HasSubstr("baseline, sse4, avx2, avx512, avx512vnni")));
   }
   EXPECT_EQ(AskKernel().isa, before);
+}
+
+// The tests' own guard, which all tests of kernels rest on.
+TEST_F(IsaTest, GuardPutsTheSelectionBackWhateverHappens) {
+  const Isa before = SelectedIsa();
+  for (const Isa isa : AvailableIsas()) {
+    try {
+      const test::IsaGuard guard(isa);
+      EXPECT_EQ(SelectedIsa(), isa);
+      throw 1;
+    } catch (int) {
+    }
+    EXPECT_EQ(SelectedIsa(), before);
+  }
 }
 
 // The environment is read when a process starts, so each case runs in a child that starts anew.

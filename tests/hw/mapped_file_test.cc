@@ -23,15 +23,21 @@ class MappedFileTest : public testing::Test {
   const test::TempDir dir_;
 };
 
-// Opens `path`, which must fail with `code` and a line naming the path and `why`.
-void ExpectRefused(const std::string& path, ErrorCode code, const std::string& why) {
+// `open`s `path`, which must fail with `code` and a line naming the path and `why`.
+template <class Open>
+void ExpectRefused(const std::string& path, ErrorCode code, const std::string& why, const Open& open) {
   try {
-    MappedFile::Open(path);
+    open();
     FAIL() << path << " was accepted";
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), code);
     EXPECT_THAT(e.what(), testing::AllOf(testing::HasSubstr(path), testing::HasSubstr(why)));
   }
+}
+
+void ExpectRefused(const std::string& path, ErrorCode code, const std::string& why) {
+  ExpectRefused(path, code, why, [&] { MappedFile::Open(path); });
+  ExpectRefused(path, code, why, [&] { ReadWholeFile(path, 1000); });
 }
 
 TEST_F(MappedFileTest, ShowsTheBytesOfTheFile) {
@@ -62,9 +68,7 @@ TEST_F(MappedFileTest, AdviceAcceptsAnyRange) {
   file.AdviseWillNeed();
   file.AdviseWillNeed(5000, SIZE_MAX);
   file.AdviseWillNeed(10000, 1);
-  file.AdviseSequential();
   MappedFile().AdviseWillNeed(0, 1);
-  MappedFile().AdviseSequential();
   EXPECT_EQ(file.data()[9999], std::byte{'x'});
 }
 
@@ -75,6 +79,20 @@ TEST_F(MappedFileTest, RefusesWhatIsNoFileWithContent) {
   const std::string pipe = dir_.File("pipe");
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
   ExpectRefused(pipe, ErrorCode::kCorruptFile, "pipe");
+}
+
+TEST(ReadWholeFile, CopiesWhatMayBeCutShortLater) {
+  const test::TempDir dir;
+  const std::string content("a\0b\n", 4), path = dir.Write("f", content);
+  const std::vector<uint8_t> bytes = ReadWholeFile(path, content.size());
+  std::filesystem::resize_file(path, 0);
+  EXPECT_EQ(std::string(bytes.begin(), bytes.end()), content);
+}
+
+TEST(ReadWholeFile, RefusesWhatIsTooLarge) {
+  const test::TempDir dir;
+  const std::string path = dir.Write("f", "12345");
+  ExpectRefused(path, ErrorCode::kUnsupported, "more than 4 bytes (5)", [&] { ReadWholeFile(path, 4); });
 }
 
 }  // namespace

@@ -7,11 +7,10 @@
 #include <algorithm>
 #include <map>
 
-#include "hw/cpu_info.h"
-#include "hw/isa_dispatch.h"
 #include "qwen3vl/boxes.h"
 #include "qwen3vl/qwen3vl.h"
 #include "support/golden.h"
+#include "support/isa.h"
 
 namespace qwen3vl {
 namespace {
@@ -153,23 +152,18 @@ TEST(Demo, ProductsInWholeNumbersKeepTheAnswersTrue) {
 }
 
 TEST(Demo, EveryInstructionSetGivesTheSameAnswers) {
-  const hw::Isa before = hw::SelectedIsa();
-  for (hw::Isa isa : hw::AvailableIsas()) {
-    hw::SelectIsa(isa);
-    EXPECT_EQ(Answers(kPlain), Plain()) << hw::Name(isa);
-  }
-  hw::SelectIsa(before);
+  test::OnEveryIsa([] { EXPECT_EQ(Answers(kPlain), Plain()); });
 }
 
-// Q8_0 is within half a point of F16 and Q4_K_M within four on 1,000 questions a kind (docs/demo_model.md); a
-// share of 33 questions moves in steps of three points, so one answer more may turn.
+// Both are within a point of F16 in every kind, on 1,000 questions a kind (docs/demo_model.md). A share of 33
+// questions moves in steps of three points, so one answer may turn.
 TEST(Demo, QuantizedFilesAnswerNearlyAsWell) {
   const size_t whole = CountRight(Plain());
   const auto right = [](const char* file) {
     return CountRight(Answers(kPlain, Model::Load(std::string(QWEN3VL_DEMO_MODEL "/") + file)));
   };
   EXPECT_GE(right("demo-q8_0.gguf") + 1, whole);
-  EXPECT_GE(right("demo-q4_k_m.gguf") + 2, whole);
+  EXPECT_GE(right("demo-q4_k_m.gguf") + 1, whole);
 }
 
 TEST(Demo, AConversationGoesOnAboutThePictureInTheCache) {

@@ -21,27 +21,18 @@ namespace qwen3vl {
 namespace {
 
 using test::GoldenCase;
+using test::Greedy;
 
 const Model& TinyMoe() {
   static const Model model = Model::Load(test::DataPath("models/tiny-moe"));
   return model;
 }
 
-GoldenCase CaseNamed(const std::string& name) {
-  for (const GoldenCase& c : test::GoldenCases("tiny-moe"))
-    if (c.name() == name) return c;
-  throw std::runtime_error("no case " + name);
-}
-
 const SessionOptions kOptions{.threads = 2, .context = 256, .kv_type = KvType::kF32};
-
-GenerateOptions Greedy(size_t n) {
-  return {.max_tokens = n, .sampling = SamplingOptions{}, .ignore_end = true};
-}
 
 // The picture case, its picture, and the tokens the reference goes on with.
 struct PictureCase {
-  GoldenCase c = CaseNamed("image_wide");
+  GoldenCase c = test::CaseNamed("tiny-moe", "image_wide");
   std::vector<int32_t> ids = c.entry["input_ids"];
   std::vector<int32_t> greedy = c.entry["greedy_tokens"];
   std::vector<Picture> pictures = test::CasePictures(c);
@@ -100,6 +91,7 @@ TEST(Session, EndsAtTheTokenLimitAndAtTheFullContext) {
   EXPECT_EQ(session.Complete(p.ids, p.pictures, {}, Greedy(5)).finish, FinishReason::kLength);
   SessionOptions small = kOptions;
   small.context = p.ids.size() + 3;
+  small.pictures_to_fit = 0;
   Session tight(TinyMoe(), small);
   const Reply reply = tight.Complete(p.ids, p.pictures, {}, Greedy(100));
   EXPECT_EQ(reply.finish, FinishReason::kContextFull);
@@ -290,7 +282,7 @@ TEST(Session, VerifyFindsBothPathsAlike) {
   const std::vector<LayerDeviation> deviations = session.deviations();
   EXPECT_EQ(deviations.size(), 5u);  // three vision blocks, two text layers
   for (const LayerDeviation& d : deviations)
-    EXPECT_LT(d.rel_norm, 2e-6) << d.layer;  // design: float32 path against the oracle
+    EXPECT_LT(d.rel_norm, 2e-6) << d.layer;  // the float32 path: Tolerances in tests/data/README.md
 }
 
 TEST(Session, ProfileCountsEveryAttention) {

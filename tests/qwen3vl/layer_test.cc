@@ -13,6 +13,8 @@
 namespace qwen3vl {
 namespace {
 
+using test::kHiddenTolerance;
+
 // Weights and recordings of layer 0, as float32.
 struct Recorded {
   test::GoldenFile weights{"models/tiny-b/model.safetensors"};
@@ -65,9 +67,6 @@ struct Recorded {
   }
 };
 
-// Limits of the recordings' README: 1e-4 on hidden states.
-constexpr double kHiddenTolerance = 1e-4;
-
 TEST(TransformerLayer, MatchesTheRecordedDecoderLayer) {
   Recorded r;
   for (AttentionChoice path : {AttentionChoice::kTiled, AttentionChoice::kStandard}) {
@@ -80,8 +79,8 @@ TEST(TransformerLayer, MatchesTheRecordedDecoderLayer) {
   }
 }
 
-// Codes of 16 bits are about as fine as keys and values in f16, for which the design allows 1e-3, relative in
-// the norm.
+// Codes of 16 bits are about as fine as keys and values in F16: their limit, of Tolerances in
+// tests/data/README.md.
 TEST(TransformerLayer, ProductsInWholeNumbersComeNear) {
   Recorded r;
   const auto run = [&](CpuProducts products) {

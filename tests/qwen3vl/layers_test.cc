@@ -12,6 +12,7 @@
 
 #include "hw/cpu_info.h"
 #include "support/golden.h"
+#include "support/isa.h"
 #include "support/near.h"
 #include "support/seeded.h"
 
@@ -21,16 +22,8 @@ namespace {
 using View = hw::MatrixView<float>;
 using ConstView = hw::MatrixView<const float>;
 
-class LayersTest : public testing::TestWithParam<hw::Isa> {
- protected:
-  LayersTest() : before_(hw::SelectedIsa()) { hw::SelectIsa(GetParam()); }
-  ~LayersTest() override { hw::SelectIsa(before_); }
-
- private:
-  hw::Isa before_;
-};
-INSTANTIATE_TEST_SUITE_P(Isa, LayersTest, testing::ValuesIn(hw::AvailableIsas()),
-                         [](const auto& isa) { return std::string(hw::Name(isa.param)); });
+class LayersTest : public test::EachIsaTest {};
+INSTANTIATE_TEST_SUITE_P(Isa, LayersTest, testing::ValuesIn(hw::AvailableIsas()), test::IsaName);
 
 struct NormCase {
   size_t width;

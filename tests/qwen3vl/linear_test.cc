@@ -17,6 +17,7 @@
 #include "qwen3vl/interleave.h"
 #include "qwen3vl/quant.h"
 #include "support/golden.h"
+#include "support/isa.h"
 #include "support/near.h"
 #include "support/seeded.h"
 
@@ -183,16 +184,8 @@ std::vector<float> RunLinear(const Matrix& m, const std::vector<float>& x, size_
   return y;
 }
 
-class LinearTest : public testing::TestWithParam<hw::Isa> {
- protected:
-  LinearTest() : before_(hw::SelectedIsa()) { hw::SelectIsa(GetParam()); }
-  ~LinearTest() override { hw::SelectIsa(before_); }
-
- private:
-  hw::Isa before_;
-};
-INSTANTIATE_TEST_SUITE_P(Isa, LinearTest, testing::ValuesIn(hw::AvailableIsas()),
-                         [](const auto& isa) { return std::string(hw::Name(isa.param)); });
+class LinearTest : public test::EachIsaTest {};
+INSTANTIATE_TEST_SUITE_P(Isa, LinearTest, testing::ValuesIn(hw::AvailableIsas()), test::IsaName);
 
 // Columns that the format allows: a multiple of its block, whole and broken steps of 256 and of the chunks.
 std::vector<size_t> ColsFor(Format format) {

@@ -6,8 +6,8 @@
 #include <cmath>
 #include <vector>
 
-#include "hw/cpu_info.h"
 #include "qwen3vl/image.h"
+#include "support/isa.h"
 #include "support/seeded.h"
 
 namespace qwen3vl {
@@ -71,12 +71,11 @@ TEST(ResizeBicubic, EqualsTheLiteralFormulaOnEveryIsaAndThreadCount) {
     const RgbImage image = Noise(in.width, in.height);
     RgbImage want = in.width == out.width ? image : Literal(image, out.width, /*along_x=*/true);
     if (in.height != out.height) want = Literal(want, out.height, /*along_x=*/false);
-    for (hw::Isa isa : hw::AvailableIsas()) {
-      hw::SelectIsa(isa);
+    test::OnEveryIsa([&] {
       for (size_t threads : {1, 3})
         EXPECT_EQ(ResizeBicubic(image, out, {threads}).pixels, want.pixels)
-            << in.height << "x" << in.width << " on " << hw::Name(isa) << ", threads " << threads;
-    }
+            << in.height << "x" << in.width << ", threads " << threads;
+    });
   }
 }
 
@@ -85,10 +84,7 @@ TEST(ResizeBicubicFloat, IsTheSameOnEveryIsaAndThreadCount) {
     const RgbImage image = Noise(in.width, in.height);
     const RgbImage want = ResizeBicubicFloat(image, out, {1});
     EXPECT_EQ(want.pixels.size(), out.height * out.width * 3);
-    for (hw::Isa isa : hw::AvailableIsas()) {
-      hw::SelectIsa(isa);
-      EXPECT_EQ(ResizeBicubicFloat(image, out, {2}).pixels, want.pixels) << hw::Name(isa);
-    }
+    test::OnEveryIsa([&] { EXPECT_EQ(ResizeBicubicFloat(image, out, {2}).pixels, want.pixels); });
   }
 }
 

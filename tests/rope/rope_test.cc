@@ -11,6 +11,7 @@
 #include "hw/cpu_info.h"
 #include "rope/positions.h"
 #include "support/golden.h"
+#include "support/isa.h"
 #include "support/near.h"
 #include "support/seeded.h"
 
@@ -37,8 +38,8 @@ int32_t LargestPosition(const std::vector<Position>& positions) {
 }
 
 // The angle is a float32 product: half a unit in the last place of both factors' rounding, so an error of
-// position * 2^-23 radians at most between two sound float32 implementations; below 100 the recording's
-// advice of 5e-6 is tighter.
+// position * 2^-23 radians at most between two sound float32 implementations; below 100 a fixed limit is
+// tighter or near it (Tolerances in tests/data/README.md).
 double AngleTolerance(int32_t largest) { return largest < 100 ? 5e-6 : largest * 0x1p-23; }
 
 TEST(RopeTable, TextEqualsTheReference) {
@@ -77,16 +78,8 @@ TEST(RopeTable, VisionEqualsTheReference) {
   }
 }
 
-class RotateTest : public testing::TestWithParam<hw::Isa> {
- protected:
-  RotateTest() : before_(hw::SelectedIsa()) { hw::SelectIsa(GetParam()); }
-  ~RotateTest() override { hw::SelectIsa(before_); }
-
- private:
-  hw::Isa before_;
-};
-INSTANTIATE_TEST_SUITE_P(Isa, RotateTest, testing::ValuesIn(hw::AvailableIsas()),
-                         [](const auto& isa) { return std::string(hw::Name(isa.param)); });
+class RotateTest : public test::EachIsaTest {};
+INSTANTIATE_TEST_SUITE_P(Isa, RotateTest, testing::ValuesIn(hw::AvailableIsas()), test::IsaName);
 
 // in, out: [heads, n, head_dim] as recorded; Rotate wants [n, heads * head_dim].
 void CheckRotation(const test::GoldenFile& golden, const std::string& name, const RopeTable& table,

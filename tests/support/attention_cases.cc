@@ -90,6 +90,11 @@ const std::vector<AttentionCase>& AttentionCases() {
   return cases;
 }
 
+std::vector<AttentionCase> CacheCases(std::vector<AttentionCase> cases) {
+  std::erase_if(cases, [](const AttentionCase& c) { return c.shape.batch != 1 || c.shape.kv_len == 0; });
+  return cases;
+}
+
 AttentionTensors::AttentionTensors(const AttentionCase& which) : c(which) {
   const attention::Shape& s = c.shape;
   q = Seeded(1, s.batch * s.q_len * s.n_heads * s.head_dim, c.amplitude);

@@ -12,6 +12,11 @@
 
 namespace qwen3vl::test {
 
+// Tolerances in tests/data/README.md: relative in the norm, of paths that compute in float32.
+inline constexpr double kFloatTolerance = 2e-6;
+// A log-sum-exp is off by about as much as scores are, which reach 90: 90 * 2^-22.
+inline constexpr double kLseTolerance = 3e-5;
+
 struct AttentionCase {
   const char* name;
   attention::Shape shape;
@@ -49,5 +54,7 @@ AttentionReference Reference(const AttentionTensors& t, const std::vector<float>
                              const std::vector<float>& v);
 
 const std::vector<AttentionCase>& AttentionCases();
+// Those of `cases` that a cache can hold: one sequence, of one key at least.
+std::vector<AttentionCase> CacheCases(std::vector<AttentionCase> cases);
 
 }  // namespace qwen3vl::test

@@ -57,4 +57,12 @@ class GoldenFile {
   std::map<std::string, std::string> metadata_;
 };
 
+// Limits of a float32 implementation, absolute: Tolerances in tests/data/README.md.
+inline constexpr double kHiddenTolerance = 1e-4;  // hidden states and logits
+inline constexpr double kMergedTolerance = 3e-5;  // rows of the merger and of deepstack
+// That of a tensor of a whole-model case.
+double ToleranceOfTensor(std::string_view name);
+// That of a case of modules/attention.json.
+double ToleranceOfAttention(const nlohmann::json& entry);
+
 }  // namespace qwen3vl::test

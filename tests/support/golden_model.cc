@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <numeric>
+#include <stdexcept>
 
 namespace qwen3vl::test {
 
@@ -38,6 +39,16 @@ std::vector<GoldenCase> GoldenCases(const std::string& model) {
   for (const nlohmann::json& entry : recorded["cases"])
     if (DataExists(entry["file"].get<std::string>())) cases.push_back({model, entry});
   return cases;
+}
+
+GoldenCase CaseNamed(const std::string& model, const std::string& name) {
+  for (const GoldenCase& c : GoldenCases(model))
+    if (c.name() == name) return c;
+  throw std::runtime_error("no case " + name + " of " + model);
+}
+
+GenerateOptions Greedy(size_t n) {
+  return {.max_tokens = n, .sampling = SamplingOptions{}, .ignore_end = true};
 }
 
 std::vector<Picture> CasePictures(const GoldenCase& c) {

@@ -37,6 +37,12 @@ std::vector<std::string> GoldenModels();
 // All cases of one model whose tensor file is at hand.
 std::vector<GoldenCase> GoldenCases(const std::string& model);
 
+// One of them; throws when it is not at hand.
+GoldenCase CaseNamed(const std::string& model, const std::string& name);
+
+// As the recordings went on: `n` tokens, always the likeliest, whether one of them ends or not.
+GenerateOptions Greedy(size_t n);
+
 // Pictures and clips of a case, in prompt order.
 std::vector<Picture> CasePictures(const GoldenCase& c);
 std::vector<Clip> CaseClips(const GoldenCase& c);

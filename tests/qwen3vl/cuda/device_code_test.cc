@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 #include <map>
 #include <regex>
 #include <set>
@@ -119,9 +120,10 @@ TEST_P(DeviceCodeTest, TargetsAreWhatTheTableSays) {
     EXPECT_THAT(module.ptx, HasSubstr(".target sm_" + std::to_string(GetParam().compute))) << module.name;
 }
 
+class DeviceCodeFor61Test : public DeviceCodeTest {};
+
 // PTX 6.0 is what drivers from 2017 on take; nvcc writes its own, newer version.
-TEST_P(DeviceCodeTest, ClangCodeFor61IsPtx60) {
-  if (GetParam().compute != 61) return;
+TEST_P(DeviceCodeFor61Test, OfClangIsPtx60) {
   if (attention::DescribeDeviceCode().find("6.1 (clang") == std::string_view::npos)
     GTEST_SKIP() << "device code: " << attention::DescribeDeviceCode();
   for (const Module& module : modules_) EXPECT_THAT(module.ptx, HasSubstr(".version 6.0\n")) << module.name;
@@ -158,15 +160,19 @@ size_t CountOf(std::string_view text, const char* pattern) {
       std::distance(std::cregex_iterator(text.begin(), text.end(), wanted), std::cregex_iterator()));
 }
 
+class DeviceProductCodeTest : public DeviceCodeTest {};
+
 // Codes come 16 bytes at a time, of weights and of activations; smaller loads would read each line of memory
 // several times.
-TEST_P(DeviceCodeTest, CodesComeInLoadsOf16Bytes) {
+TEST_P(DeviceProductCodeTest, CodesComeInLoadsOf16Bytes) {
   // Of 32 weights, with what goes with them.
   const std::map<std::string, size_t> weight_loads = {
       {"Q8_0", 3}, {"Q4_0", 2}, {"Q4_K", 2}, {"Q5_K", 3}, {"Q6_K", 2}};
+  size_t n_formats = 0;
   for (const auto& [name, ptx] : modules_) {
     const auto format = weight_loads.find(name.substr(name.find('_') + 1));
-    if (!name.starts_with("product_") || format == weight_loads.end()) continue;
+    if (format == weight_loads.end()) continue;
+    ++n_formats;
     for (const auto& [kind, rows] : {std::pair{"_one", 1u}, {"_four", gpu::kMaxDotTokens}, {"_tile", 1u}}) {
       SCOPED_TRACE(name + kind);
       const std::string_view text = TextOf(ptx, name + kind);
@@ -174,6 +180,7 @@ TEST_P(DeviceCodeTest, CodesComeInLoadsOf16Bytes) {
       EXPECT_EQ(CountOf(text, R"(ld\.global(\.nc)?(\.v2)?\.[bu](32|64))"), 0u);
     }
   }
+  EXPECT_EQ(n_formats, weight_loads.size());
 }
 
 // What a kernel's blocks may take of a multiprocessor of compute capability 6.1, which has 64 K registers and
@@ -245,9 +252,24 @@ TEST_P(DeviceCodeTest, AssemblesWithoutSpillsAndFitsTheMultiprocessor) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Tables, DeviceCodeTest, testing::ValuesIn(CodeSets()), [](const auto& param_info) {
-  return param_info.param.name + ("Compute" + std::to_string(param_info.param.compute));
-});
+std::vector<CodeSet> SetsWhere(bool (*holds)(const CodeSet&)) {
+  std::vector<CodeSet> sets = CodeSets();
+  std::erase_if(sets, std::not_fn(holds));
+  return sets;
+}
+
+std::string NameOf(const testing::TestParamInfo<CodeSet>& set) {
+  return set.param.name + ("Compute" + std::to_string(set.param.compute));
+}
+
+INSTANTIATE_TEST_SUITE_P(Tables, DeviceCodeTest, testing::ValuesIn(CodeSets()), NameOf);
+INSTANTIATE_TEST_SUITE_P(Tables, DeviceCodeFor61Test,
+                         testing::ValuesIn(SetsWhere([](const CodeSet& set) { return set.compute == 61; })),
+                         NameOf);
+INSTANTIATE_TEST_SUITE_P(Tables, DeviceProductCodeTest, testing::ValuesIn(SetsWhere([](const CodeSet& set) {
+                           return set.prefix == "product_";
+                         })),
+                         NameOf);
 
 }  // namespace
 }  // namespace qwen3vl

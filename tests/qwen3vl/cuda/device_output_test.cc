@@ -67,7 +67,7 @@ TEST(DeviceOutput, RoomForLogitsIsAnnounced) {
   config.text.vocab_size = w.rows;
   const auto announced = [&](size_t n_layers) {
     config.text.n_layers = n_layers;
-    return static_cast<double>(EstimateGpuMemory(config, {}, {.gpu_layers = 1}, 0, 0));
+    return static_cast<double>(EstimateGpuMemory(config, {}, {.gpu_layers = 1}, {}));
   };
   const double room = static_cast<double>(PlaceOutput(w).bytes - w.bytes());
   const double grown = announced(1) - announced(2);  // the output goes along with the last layer
