@@ -61,7 +61,7 @@ def error(row):
 
 
 def gain(row):
-    """How many times as fast as the same answer without guesses: the median over the rounds."""
+    """How many times as fast as the same answer without drafts: the median over the rounds."""
     return f"{row['gain']:.2f} x" if "gain" in row else MISSING
 
 
@@ -84,7 +84,7 @@ COLUMNS = {
     "best read of best": lambda r: share(r, "read_share_best"),
     "scratch": scratch,
     "error": error,
-    "with guesses": gain,
+    "with drafts": gain,
 }
 TEXT = {"layer", "preset", "shape", "type", "path", "ISA"}
 
@@ -111,7 +111,7 @@ def read_rows(path):
     wrong = sorted({str(row.get("schema")) for row in rows if row.get("schema") != 1})
     if wrong or not rows:
         raise ValueError(f"{path}: schema {', '.join(wrong) or 'of no row'}, want rows of schema 1")
-    plain = None  # the last row of an answer without guesses, which those with guesses follow
+    plain = None  # the last row of an answer without drafts, which those with drafts follow
     for row in rows:
         draft = row["shape"].get("draft")
         if draft == 0:
@@ -145,7 +145,7 @@ def machine_lines(rows):
     lines.append(f"Median of {counts} samples. Before: {state(rows[0], 'before')}; after: {state(rows[-1], 'after')}.")
     rounds = [ns for row in rows for ns in (row["peaks"] or {}).get("rounds", {}).get("handover_ns", []) if ns is not None]
     if rounds:
-        lines.append(f"Handover of a cache line between two threads: {min(rounds):.0f} to {max(rounds):.0f} ns, median "
+        lines.append(f"Core-to-core latency: {min(rounds):.0f} to {max(rounds):.0f} ns, median "
                      f"{statistics.median(rounds):.0f} ns.")
     return lines
 
