@@ -12,15 +12,6 @@ namespace {
 
 constexpr size_t kPrompt = 512, kGenerate = 64;
 
-GenerateOptions Greedy(size_t tokens) {
-  GenerateOptions o;
-  o.max_tokens = tokens;
-  o.sampling = SamplingOptions{};
-  o.ignore_end = true;
-  o.draft_tokens = 0;  // single steps are what is measured
-  return o;
-}
-
 void Run(benchmark::State& state, const Model& model, bool generate) {
   SessionOptions options;
   options.context = kPrompt + 8;

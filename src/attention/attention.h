@@ -72,14 +72,14 @@ struct Shape {
 // the reference.
 struct Mask {
   bool causal = false;  // row i sees kv rows 0 .. kv_len - q_len + i (aligned bottom-right)
-  size_t window =
-      0;  // > 0: row i sees only the last `window` kv rows up to its own (bottom-right aligned) position
+  // > 0: row i sees only the last `window` kv rows up to its own (bottom-right aligned) position.
+  size_t window = 0;
   size_t kv_begin = 0;  // only kv rows kv_begin .. kv_end - 1 exist
   size_t kv_end = SIZE_MAX;
-  std::span<const size_t>
-      kv_lengths;  // [batch]: sequence b has kv rows 0 .. kv_lengths[b] - 1 (right padding); empty: all
-  std::span<const size_t>
-      segments;  // packed lengths: boundaries 0 = s0 < s1 < ... = q_len = kv_len; a segment sees only itself
+  // [batch]: sequence b has kv rows 0 .. kv_lengths[b] - 1 (right padding); empty: all.
+  std::span<const size_t> kv_lengths;
+  // Packed lengths: boundaries 0 = s0 < s1 < ... = q_len = kv_len; a segment sees only itself.
+  std::span<const size_t> segments;
   const float* bias = nullptr;       // added to scores after softcap; [bias_heads, q_len, kv_len]
   size_t bias_heads = 1;             // 1 or n_heads
   const uint8_t* allowed = nullptr;  // [q_len, kv_len], 0: hidden
@@ -99,8 +99,8 @@ struct Outputs {
   void* out = nullptr;  // [batch, q_len, n_heads, head_dim], contiguous unless out_row_stride is given
   hw::Format out_format = hw::Format::kF32;  // f32, f16 or bf16
   size_t out_row_stride = 0;                 // elements; 0: n_heads * head_dim
-  float* lse =
-      nullptr;  // optional [batch, n_heads, q_len]: log of the sum of exp(score), -inf for empty rows
+  // Optional [batch, n_heads, q_len]: log of the sum of exp(score), -inf for empty rows.
+  float* lse = nullptr;
   float* weights = nullptr;  // optional [batch, n_heads, q_len, kv_len]: standard path only
 };
 
@@ -109,8 +109,8 @@ struct Options {
   GpuScores gpu_scores = GpuScores::kF32;
   CpuProducts cpu_products = CpuProducts::kF32;
   hw::TilePlan plan;  // tile, q_rows, threads
-  const std::atomic<bool>* cancel =
-      nullptr;                // handed to every ParallelFor as hw::Threads{plan.threads, cancel}
+  // Handed to every ParallelFor as hw::Threads{plan.threads, cancel}.
+  const std::atomic<bool>* cancel = nullptr;
   bool check_finite = false;  // look for non-finite results of finite inputs, and fall back on them
   // Every q row is computed as if it were the only one of the call and saw keys up to its own place: it gets
   // the same bits, which otherwise depend on the rows beside it. For a few tokens on a KV cache, with a

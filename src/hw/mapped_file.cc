@@ -35,6 +35,13 @@ class FileDescriptor {
   int fd_;
 };
 
+FileDescriptor OpenToRead(const std::string& path) {
+  // O_NONBLOCK: opening a pipe that nobody writes to must not hang before its kind is known.
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) throw Error(ErrorCode::kNotFound, path + ": cannot be opened: " + ErrnoText(errno));
+  return FileDescriptor(fd);
+}
+
 size_t RegularFileSize(int fd, const std::string& path) {
   struct stat info;
   if (fstat(fd, &info) != 0)
@@ -51,9 +58,7 @@ size_t RegularFileSize(int fd, const std::string& path) {
 }  // namespace
 
 MappedFile MappedFile::Open(const std::string& path) {
-  // O_NONBLOCK: opening a pipe that nobody writes to must not hang before its kind is known.
-  const FileDescriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (fd.get() < 0) throw Error(ErrorCode::kNotFound, path + ": cannot be opened: " + ErrnoText(errno));
+  const FileDescriptor fd = OpenToRead(path);
   MappedFile file;
   file.path_ = path;
   const size_t size = RegularFileSize(fd.get(), path);
@@ -90,8 +95,27 @@ void MappedFile::AdviseWillNeed(size_t offset, size_t size) const {
   madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_WILLNEED);
 }
 
-void MappedFile::AdviseSequential() const {
-  if (data_) madvise(const_cast<std::byte*>(data_), size_, MADV_SEQUENTIAL);
+std::vector<uint8_t> ReadWholeFile(const std::string& path, size_t max_bytes) {
+  const FileDescriptor fd = OpenToRead(path);
+  const auto check = [&](size_t size) {
+    if (size > max_bytes)
+      throw Error(ErrorCode::kUnsupported, path + ": more than " + std::to_string(max_bytes) + " bytes (" +
+                                               std::to_string(size) + "), want less");
+    return size;
+  };
+  // One byte more than the file should have, so that its end is seen without growing the buffer.
+  std::vector<uint8_t> bytes(check(RegularFileSize(fd.get(), path)) + 1);
+  size_t size = 0;
+  for (;;) {
+    const ssize_t n = read(fd.get(), bytes.data() + size, bytes.size() - size);
+    if (n == 0) break;
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw Error(ErrorCode::kNotFound, path + ": cannot be read: " + ErrnoText(errno));
+    size = check(size + static_cast<size_t>(n));
+    if (size == bytes.size()) bytes.resize(2 * size);  // it has grown
+  }
+  bytes.resize(size);
+  return bytes;
 }
 
 }  // namespace qwen3vl::hw

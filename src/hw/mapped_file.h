@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// A file mapped read-only into memory: weights are used where the page cache holds them, without a copy.
+// A file mapped read-only into memory: weights are used where the page cache holds them, without a copy. And
+// files that are read into memory, because a mapping is no use for them.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace qwen3vl::hw {
 
@@ -30,12 +33,15 @@ class MappedFile {
   // Hints to the kernel; they change speed only. A range past the end is cut.
   void AdviseWillNeed(size_t offset, size_t size) const;  // read these bytes ahead
   void AdviseWillNeed() const { AdviseWillNeed(0, size_); }
-  void AdviseSequential() const;  // the whole file will be read once, front to back
 
  private:
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
   std::string path_;
 };
+
+// The bytes of a file, copied: for files that other programs may rewrite at any time. What they cut off
+// meanwhile is missing. Throws as MappedFile::Open, and kUnsupported over `max_bytes`.
+std::vector<uint8_t> ReadWholeFile(const std::string& path, size_t max_bytes);
 
 }  // namespace qwen3vl::hw

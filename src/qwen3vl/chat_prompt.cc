@@ -243,11 +243,4 @@ std::vector<TextSegment> RenderChatSegments(ChatTemplate which, const std::vecto
   return Renderer(which, messages, options).Render();
 }
 
-std::string RenderChat(ChatTemplate which, const std::vector<ChatMessage>& messages,
-                       const ChatOptions& options) {
-  std::string text;
-  for (const TextSegment& segment : RenderChatSegments(which, messages, options)) text += segment.text;
-  return text;
-}
-
 }  // namespace qwen3vl

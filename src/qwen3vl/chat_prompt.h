@@ -47,15 +47,12 @@ struct ChatOptions {
   std::vector<std::string> tools_json;  // one JSON function description each
 };
 
-// The text with one <|image_pad|> or <|video_pad|> a picture or clip. Throws Error(kInvalidArgument) for an
-// unknown role, malformed JSON, or a picture where the template knows none.
-std::string RenderChat(ChatTemplate which, const std::vector<ChatMessage>& messages,
-                       const ChatOptions& options = {});
-
-// The same text in segments that say who wrote them, for Tokenizer::Encode: the template's own words may
-// contain all added tokens; system prompt, assistant turns and tool calls the ordinary ones, as models write
-// <think> and <tool_call> themselves; what users, tools and tool descriptions say none. A user who types
-// <|im_end|> then ends no turn. Without added tokens in the messages the ids are those of the whole text.
+// The text with one <|image_pad|> or <|video_pad|> a picture or clip, in segments that say who wrote them,
+// for Tokenizer::Encode: the template's own words may contain all added tokens; system prompt, assistant
+// turns and tool calls the ordinary ones, as models write <think> and <tool_call> themselves; what users,
+// tools and tool descriptions say none. A user who types <|im_end|> then ends no turn. Without added tokens
+// in the messages the ids are those of the whole text. Throws Error(kInvalidArgument) for an unknown role,
+// malformed JSON, or a picture where the template knows none.
 std::vector<TextSegment> RenderChatSegments(ChatTemplate which, const std::vector<ChatMessage>& messages,
                                             const ChatOptions& options = {});
 

@@ -56,6 +56,7 @@ int32_t Chosen(const GenerateOptions& options, std::span<const float> logits) {
 Generator::Generator(std::shared_ptr<const Model::Impl> model, const SessionOptions& options)
     : model_((CheckOptions(model->files.config, options), std::move(model))),
       options_(WithThreads(model_->files.config, options)),
+      fitted_(FitTokens(model_->files.config, options)),
       prompt_context_{.config = &model_->files.config,
                       .tokenizer = model_->tokenizer ? &*model_->tokenizer : nullptr,
                       .chat_template = model_->chat_template,
@@ -108,14 +109,21 @@ Reply Generator::Run(Prompt prompt, const GenerateOptions& options) {
     throw Error(ErrorCode::kInvalidArgument,
                 "prompt: " + std::to_string(prompt.ids.size()) + " tokens, but the context holds " +
                     std::to_string(cache_.shape().capacity) + "; raise it to " +
-                    std::to_string(prompt.ids.size()) +
-                    " and room for the answer (--ctx), or use smaller pictures (--max-image-tokens)");
+                    std::to_string(prompt.ids.size()) + " and room for the answer (--ctx)" +
+                    (prompt.visuals.empty()
+                         ? ""
+                         : ", or scale pictures and clips down (--max-image-tokens, --max-video-tokens)"));
   Reply reply;
   reply.prompt_tokens = prompt.ids.size();
   // The last token is computed again in any case: its logits are wanted. A trace wants every row of the
   // prompt.
   const size_t shared = options_.trace ? 0 : std::min(SharedPrefix(prompt, sequence_), cache_.length());
+  const size_t chunk = options_.prefill_chunk;
   reply.reused_tokens = std::min(shared, prompt.ids.size() - 1);
+  if (options.reproducible)
+    reply.reused_tokens = std::min(reply.reused_tokens, in_whole_chunks_) / chunk * chunk;
+  const bool whole_chunks = reply.reused_tokens <= in_whole_chunks_ && reply.reused_tokens % chunk == 0;
+  in_whole_chunks_ = whole_chunks ? prompt.ids.size() : std::min(in_whole_chunks_, reply.reused_tokens);
   reply.image_tokens = static_cast<size_t>(std::ranges::count_if(
       prompt.sources, [](const Prompt::Source& s) { return s.visual != Prompt::kText; }));
 
@@ -161,7 +169,7 @@ void Generator::EncodeVisuals(const Prompt& prompt, size_t from_token, Reply& re
     if (wanted[i] && (options_.trace || !features_[i].rows))
       (prompt.visuals[i].is_clip() ? clips : pictures).push_back(i);
 
-  if (options_.trace) {  // the contract: one pass over all pictures, one over all clips
+  if (options_.trace) {  // a trace shows one pass over all pictures, one over all clips
     const bool both = !pictures.empty() && !clips.empty();
     if (!pictures.empty()) EncodeTogether(prompt, pictures, both ? "vision_image" : "vision", reply);
     if (!clips.empty()) EncodeTogether(prompt, clips, both ? "vision_video" : "vision", reply);
@@ -347,7 +355,7 @@ void Generator::Decode(std::span<const float> logits, const GenerateOptions& opt
         // What overflows in a guess reaches the rows beside it, 0 * inf, and may have no part in the answer.
         if (options_.log)
           options_.log(LogLevel::kWarning,
-                       "answer: no finite numbers beside guessed tokens; trying without them");
+                       "answer: not finite beside draft tokens; trying again without them");
         row = logits = last.Again();
         are_numbers = AreNumbers(row);
       }

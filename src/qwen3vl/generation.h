@@ -10,6 +10,7 @@
 
 #include "attention/kv_cache.h"
 #include "qwen3vl/draft.h"
+#include "qwen3vl/memory_need.h"
 #include "qwen3vl/model.h"
 #include "qwen3vl/prompt.h"
 #include "qwen3vl/runtime.h"
@@ -45,6 +46,7 @@ class Generator {
   const Runtime& runtime() const { return runtime_; }
   const attention::KvCache& cache() const { return cache_; }
   const std::string& gpu_report() const { return gpu_report_; }
+  FittedTokens fitted_tokens() const { return fitted_; }
 
  private:
   struct Features {
@@ -69,12 +71,14 @@ class Generator {
 
   std::shared_ptr<const Model::Impl> model_;
   SessionOptions options_;
+  FittedTokens fitted_;
   PromptContext prompt_context_;
   Runtime runtime_;
   attention::KvCache cache_;
   TextModel text_;
   std::string gpu_report_;
   std::unique_ptr<VisionModel> vision_;
+  size_t in_whole_chunks_ = 0;      // tokens of the cache computed in the chunks that a fresh session makes
   Prompt sequence_;                 // what the cache holds: ids, pictures and positions of its tokens
   std::vector<Features> features_;  // one a visual of sequence_; empty rows: not encoded yet
   Draft draft_;

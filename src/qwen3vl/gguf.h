@@ -84,5 +84,7 @@ class GgufFile {
 // All parts of the model that `path` belongs to, in order (one, if it is not split). Any part may be named.
 // Throws Error(kNotFound) for a part that is missing, kCorruptFile when the parts contradict each other.
 std::vector<GgufFile> OpenGgufParts(const std::string& path);
+// The first part of the split model that `path` is named as a part of; `path` itself when it is not.
+std::string FirstGgufPart(const std::string& path);
 
 }  // namespace qwen3vl

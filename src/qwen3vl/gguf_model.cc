@@ -21,6 +21,7 @@ void AddFile(const GgufFile& file, TensorTable& table, ModelFiles& files) {
 // Adds the vision file that was named or found, and returns its path; none is no error.
 std::string AddVision(const GgufFile& text, const LoadModelFilesOptions& options, TensorTable& table,
                       ModelFiles& files) {
+  if (options.text_only) return "";
   const std::string path = options.mmproj.empty() ? FindMmproj(text, files.warnings) : options.mmproj;
   if (path.empty()) return path;
   const GgufFile mmproj = GgufFile::Open(path);

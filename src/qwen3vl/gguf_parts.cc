@@ -62,6 +62,11 @@ void CheckTensorCount(const std::vector<GgufFile>& parts) {
 
 }  // namespace
 
+std::string FirstGgufPart(const std::string& path) {
+  const auto name = ParsePartName(path);
+  return name ? name->Path(0) : path;
+}
+
 std::vector<GgufFile> OpenGgufParts(const std::string& path) {
   std::vector<GgufFile> parts;
   parts.push_back(GgufFile::Open(path));

@@ -125,8 +125,11 @@ std::vector<int32_t> StopIds(const JsonView& eos) {
   return ids;
 }
 
-// A file without do_sample asks for greedy decoding, as in the reference.
+// What a file leaves out has the value of transformers' GenerationConfig: greedy decoding without do_sample.
 void ReadSampling(const JsonView& file, SamplingDefaults& s) {
+  s.temperature = 1;
+  s.top_p = 1;
+  s.top_k = 50;
   const auto do_sample = file.Find("do_sample");
   s.do_sample = do_sample && do_sample->Bool();
   if (const auto v = file.Find("temperature")) s.temperature = static_cast<float>(v->Number());

@@ -10,6 +10,7 @@
 #include "qwen3vl/error.h"
 #include "qwen3vl/hf_config.h"
 #include "qwen3vl/json_view.h"
+#include "qwen3vl/list_folder.h"
 #include "qwen3vl/mmproj_search.h"
 #include "qwen3vl/model_files.h"
 #include "qwen3vl/safetensors.h"
@@ -58,7 +59,7 @@ WeightMap ReadIndex(const std::string& path) {
   if (const std::vector<std::string> files = TextGgufs(folder); !files.empty())
     throw Error(ErrorCode::kNotFound,
                 folder + ": holds no .safetensors file; for GGUF name the file, like " + files.front());
-  for (const auto& entry : fs::directory_iterator(folder)) {
+  for (const auto& entry : ListFolder(folder, "a folder with a model")) {
     const std::string name = entry.path().filename().string();
     if (name.ends_with(".bin"))
       throw Error(ErrorCode::kNotFound,
@@ -73,7 +74,7 @@ WeightMap FindWeightFiles(const std::string& folder) {
   if (fs::exists(folder + "/model.safetensors")) return {{"model.safetensors", {}}};
   if (fs::exists(folder + "/" + index)) return ReadIndex(folder + "/" + index);
   WeightMap files;
-  for (const auto& entry : fs::directory_iterator(folder))
+  for (const auto& entry : ListFolder(folder, "a folder with a model"))
     if (entry.path().extension() == ".safetensors") files[entry.path().filename().string()] = {};
   if (files.empty()) NoWeights(folder);
   return files;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <filesystem>
 
-#include "hw/mapped_file.h"
 #include "qwen3vl/hf_config.h"
 #include "qwen3vl/json_view.h"
 
@@ -21,7 +20,7 @@ std::string TemplateOf(const JsonView& object) {
 std::string ReadTemplate(const std::string& folder) {
   const std::string jinja = folder + "/chat_template.jinja";
   if (std::filesystem::exists(jinja)) {
-    const hw::MappedFile file = hw::MappedFile::Open(jinja);
+    const hw::MappedFile file = OpenTextFile(jinja);
     return {reinterpret_cast<const char*>(file.data()), file.size()};
   }
   for (const char* name : {"/chat_template.json", "/tokenizer_config.json"}) {

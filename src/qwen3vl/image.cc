@@ -16,6 +16,8 @@
 namespace qwen3vl {
 namespace {
 
+constexpr size_t kMaxFileBytes = size_t{1} << 30;  // as the command takes from a pipe
+
 struct Format {
   std::string_view magic;
   size_t offset;                                // of the magic bytes
@@ -125,8 +127,7 @@ RgbImage DecodeImage(std::span<const uint8_t> file, const std::string& name, con
 }
 
 RgbImage LoadImage(const std::string& path, const DecodeOptions& options) {
-  const hw::MappedFile file = hw::MappedFile::Open(path);
-  return DecodeImage({reinterpret_cast<const uint8_t*>(file.data()), file.size()}, path, options);
+  return DecodeImage(hw::ReadWholeFile(path, kMaxFileBytes), path, options);
 }
 
 }  // namespace qwen3vl

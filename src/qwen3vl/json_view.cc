@@ -5,7 +5,6 @@
 #include <limits>
 #include <set>
 
-#include "hw/mapped_file.h"
 #include "qwen3vl/error.h"
 #include "qwen3vl/file_tensor.h"
 
@@ -76,12 +75,17 @@ nlohmann::json ParseJson(std::string_view text, const std::string& file) {
   return nlohmann::json::parse(text);
 }
 
-nlohmann::json ReadJsonFile(const std::string& path) {
-  const hw::MappedFile file = hw::MappedFile::Open(path);
+hw::MappedFile OpenTextFile(const std::string& path) {
+  hw::MappedFile file = hw::MappedFile::Open(path);
   if (file.size() > kMaxFileBytes)
     throw Error(ErrorCode::kCorruptFile, path + ": " + std::to_string(file.size()) +
                                              " bytes, want at most 64 MiB: is this the right file?");
   RejectLfsPointer(file.data(), file.size(), path);
+  return file;
+}
+
+nlohmann::json ReadJsonFile(const std::string& path) {
+  const hw::MappedFile file = OpenTextFile(path);
   return ParseJson({reinterpret_cast<const char*>(file.data()), file.size()}, path);
 }
 
@@ -137,17 +141,20 @@ std::string JsonView::String() const {
   Fail("a string");
 }
 
-std::vector<JsonView> JsonView::Items() const {
+std::vector<JsonView> JsonView::Items(size_t most) const {
   if (!value_->is_array()) Fail("an array");
+  if (value_->size() > most)
+    throw Error(ErrorCode::kCorruptFile, Where() + ": found an array of " + std::to_string(value_->size()) +
+                                             ", want at most " + std::to_string(most));
   std::vector<JsonView> items;
   for (size_t i = 0; i < value_->size(); ++i)
     items.push_back(JsonView((*value_)[i], file_, key_ + "[" + std::to_string(i) + "]"));
   return items;
 }
 
-std::vector<size_t> JsonView::Sizes() const {
+std::vector<size_t> JsonView::Sizes(size_t most) const {
   std::vector<size_t> sizes;
-  for (const JsonView& item : Items()) sizes.push_back(item.Size());
+  for (const JsonView& item : Items(most)) sizes.push_back(item.Size());
   return sizes;
 }
 

@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "hw/mapped_file.h"
+
 namespace qwen3vl {
 
 // Throws Error(kCorruptFile) beginning with `file` for bad syntax or UTF-8, a key that occurs twice in one
@@ -19,7 +21,10 @@ void CheckJson(std::string_view text, const std::string& file);
 // What CheckJson lets through, parsed.
 nlohmann::json ParseJson(std::string_view text, const std::string& file);
 
-// The parsed file. Throws Error as above, kNotFound when it cannot be opened, kCorruptFile over 64 MiB.
+// A file that is read as a whole. Throws Error: kNotFound when it cannot be opened, kCorruptFile when it is a
+// Git LFS pointer or has more than 64 MiB, of which what is made of it would be many times as much.
+hw::MappedFile OpenTextFile(const std::string& path);
+// The parsed file. Throws as both above.
 nlohmann::json ReadJsonFile(const std::string& path);
 
 // A value as a message may quote it: one line of at most 60 bytes.
@@ -29,6 +34,8 @@ std::string Brief(const nlohmann::json& value);
 // Error(kCorruptFile): `config.json: text_config.hidden_size: found "wide", want a whole number`.
 class JsonView {
  public:
+  static constexpr size_t kMaxItems = 4096;  // no list of a config or a user's tuning comes near
+
   JsonView(const nlohmann::json& value, std::string file) : JsonView(value, std::move(file), "") {}
 
   std::optional<JsonView> Find(const std::string& key) const;  // the view itself must be an object
@@ -44,8 +51,9 @@ class JsonView {
   double Number() const;  // finite
   bool Bool() const;
   std::string String() const;
-  std::vector<JsonView> Items() const;  // of an array
-  std::vector<size_t> Sizes() const;
+  // Of an array of at most `most`: a view takes a hundred times the bytes that its value has in the file.
+  std::vector<JsonView> Items(size_t most = kMaxItems) const;
+  std::vector<size_t> Sizes(size_t most = kMaxItems) const;
 
   const nlohmann::json& json() const { return *value_; }
   std::string Where() const;  // "config.json: text_config.hidden_size"

@@ -74,8 +74,8 @@ struct LayerInput {
 class QWEN3VL_API AttentionLayer {
  public:
   ~AttentionLayer();
-  // out [n, dim]. Appends n tokens to the cache. Throws Error(kInvalidArgument) when sizes contradict or the
-  // cache is full.
+  // out [n, dim]. Appends n tokens to the cache, which is as before when this throws.
+  // Throws Error: kInvalidArgument (sizes that contradict, a full cache), kOutOfMemory.
   void Forward(const LayerInput& input, std::span<float> out);
   size_t length() const;            // tokens in the cache
   void Truncate(size_t length);     // forgets the tokens from there on
@@ -94,6 +94,7 @@ class QWEN3VL_API AttentionLayer {
 class QWEN3VL_API TransformerLayer {
  public:
   ~TransformerLayer();
+  // As those of AttentionLayer.
   void Forward(const LayerInput& input, std::span<float> out);
   size_t length() const;
   void Truncate(size_t length);
@@ -109,8 +110,9 @@ class QWEN3VL_API TransformerLayer {
   std::unique_ptr<Impl> impl_;
 };
 
-// Probe the machine, choose path, tile and threads for it, and make the layer. Throw Error(kInvalidArgument)
-// for contradictory shapes or missing weights, Error(kOutOfMemory) when the cache does not fit.
+// Probe the machine, choose path, tile and threads for it, and make the layer.
+// Throw Error: kInvalidArgument (contradictory shapes, missing weights, too many threads), kUnsupported
+// (kQ8_0 where head_dim is not a multiple of 32), kOutOfMemory (the cache does not fit).
 QWEN3VL_API std::unique_ptr<AttentionLayer> MakeAttentionLayer(const LayerShape& shape,
                                                                const AttentionLayerWeights& weights,
                                                                const LayerOptions& options = {});

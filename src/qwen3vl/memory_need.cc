@@ -80,10 +80,34 @@ size_t ContextOf(const ModelConfig& config, const SessionOptions& options) {
   return std::min(asked, config.text.max_seq_len);
 }
 
+FittedTokens FitTokens(const ModelConfig& config, const SessionOptions& options) {
+  if (!config.vision || !options.pictures_to_fit) return {};
+  const PreprocessConfig& p = config.preprocess;
+  const size_t side = config.vision->patch_size * config.vision->merge_size;
+  const size_t share = ContextOf(config, options) / 2 / options.pictures_to_fit;
+  const size_t picture = std::max({share, options.min_image_tokens, size_t{1}});
+  const size_t clip = std::max(share, size_t{1});
+  const bool lowers_picture = picture < p.image_max_pixels / (side * side);
+  const bool lowers_clip = clip < p.video_max_pixels / (side * side * config.vision->temporal_patch_size);
+  return {.picture = lowers_picture && !options.max_image_tokens ? picture : 0,
+          .clip = lowers_clip && !options.max_video_tokens ? clip : 0};
+}
+
 PreprocessConfig PreprocessOf(const ModelConfig& config, const SessionOptions& options) {
   PreprocessConfig p = config.preprocess;
   if (!config.vision) return p;
   const size_t side = config.vision->patch_size * config.vision->merge_size;
+  const FittedTokens fitted = FitTokens(config, options);
+  if (fitted.picture) {
+    p.image_max_pixels = fitted.picture * side * side;
+    p.image_min_pixels = std::min(p.image_min_pixels, p.image_max_pixels);
+  }
+  // Bounds of clips count the pixels of all frames, of which temporal_patch_size share their tokens.
+  if (const size_t most = fitted.clip ? fitted.clip : options.max_video_tokens) {
+    p.video_max_pixels =
+        hw::CheckedProduct({most, side, side, config.vision->temporal_patch_size}, "max video tokens");
+    p.video_min_pixels = std::min(p.video_min_pixels, p.video_max_pixels);
+  }
   if (options.min_image_tokens)
     p.image_min_pixels = hw::CheckedProduct({options.min_image_tokens, side, side}, "min image tokens");
   if (options.max_image_tokens)
@@ -101,7 +125,7 @@ PreprocessConfig PreprocessOf(const ModelConfig& config, const SessionOptions& o
 }
 
 MemoryNeed EstimateMemory(const ModelConfig& config, size_t weight_bytes, const SessionOptions& options,
-                          size_t width, size_t height) {
+                          VisualSize largest) {
   MemoryNeed need;
   need.weights = weight_bytes;
   const TextConfig& t = config.text;
@@ -112,21 +136,26 @@ MemoryNeed EstimateMemory(const ModelConfig& config, size_t weight_bytes, const 
                                                 .capacity = context,
                                                 .format = ToFormat(options.kv_type)});
   need.text_stage = TextModel::ScratchBytes(t, std::min(options.prefill_chunk, context));
-  if (config.vision && width && height) {
-    const size_t patches = PatchesOf(config, options, width, height);
+  if (config.vision && largest.width && largest.height) {
+    const size_t patches = PatchesOf(config, options, largest);
     const size_t pixels = patches * config.vision->patch_size * config.vision->patch_size;
+    const size_t decoded =
+        hw::CheckedProduct({largest.width, largest.height, largest.frames, 3}, "image stage");
     need.image_stage = hw::CheckedAdd(VisionModel::ScratchBytes(*config.vision, patches),
-                                      3 * (width * height + pixels), "image stage");
+                                      hw::CheckedAdd(decoded, 3 * pixels, "image stage"), "image stage");
   }
   return need;
 }
 
-size_t PatchesOf(const ModelConfig& config, const SessionOptions& options, size_t width, size_t height) {
+size_t PatchesOf(const ModelConfig& config, const SessionOptions& options, VisualSize in) {
   const VisionConfig& v = *config.vision;
   const PreprocessConfig p = PreprocessOf(config, options);
-  const ImageSize size =
-      SmartResize({height, width}, v.patch_size * v.merge_size, p.image_min_pixels, p.image_max_pixels);
-  return size.height / v.patch_size * (size.width / v.patch_size);
+  const bool clip = in.frames > 1;
+  const ImageSize size = clip ? ClipSize(in.frames, {in.height, in.width}, v, p)
+                              : SmartResize({in.height, in.width}, v.patch_size * v.merge_size,
+                                            p.image_min_pixels, p.image_max_pixels);
+  const size_t groups = clip ? (in.frames + v.temporal_patch_size - 1) / v.temporal_patch_size : 1;
+  return groups * (size.height / v.patch_size) * (size.width / v.patch_size);
 }
 
 size_t MaxPatches(const ModelConfig& config, const SessionOptions& options) {
@@ -135,7 +164,7 @@ size_t MaxPatches(const ModelConfig& config, const SessionOptions& options) {
 }
 
 size_t EstimateGpuMemory(const ModelConfig& config, std::span<const TensorEntry> tensors,
-                         const SessionOptions& options, size_t width, size_t height) {
+                         const SessionOptions& options, VisualSize largest) {
   const TextConfig& t = config.text;
   const size_t n = std::min(options.gpu_layers, t.n_layers);
   size_t bytes = 0;
@@ -151,7 +180,7 @@ size_t EstimateGpuMemory(const ModelConfig& config, std::span<const TensorEntry>
   const bool tower = config.vision && MayUseGpu(options);
   if (tower) {
     const size_t room = std::min(MaxPatches(config, options), kGpuPatches);
-    const size_t picture = width && height ? PatchesOf(config, options, width, height) : 0;
+    const size_t picture = largest.width && largest.height ? PatchesOf(config, options, largest) : 0;
     bytes = hw::CheckedAdd(bytes, TowerScratchBytes(*config.vision, std::max(room, picture)), kGpuMemory);
   }
   if (n == t.n_layers)

@@ -6,6 +6,7 @@
 
 #include "qwen3vl/error.h"
 #include "qwen3vl/gguf_config.h"
+#include "qwen3vl/list_folder.h"
 
 namespace qwen3vl {
 namespace {
@@ -56,10 +57,9 @@ int TypeRank(const GgufFile& file) {
 }
 
 // Vision files carry mmproj in their names.
-std::vector<std::string> GgufsIn(const fs::path& folder, bool vision) {
+std::vector<std::string> GgufsIn(const std::string& folder, bool vision) {
   std::vector<std::string> found;
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+  for (const auto& entry : ListFolder(folder, "a folder with a model")) {
     std::string name = entry.path().filename().string();
     for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     if ((name.find("mmproj") != std::string::npos) == vision && name.ends_with(".gguf"))
@@ -86,7 +86,13 @@ std::string FindMmproj(const GgufFile& text, std::vector<std::string>& warnings)
   const Words text_words = WordsOf(text_path.stem().string());
   std::vector<Candidate> fitting;
   const fs::path folder = text_path.has_parent_path() ? text_path.parent_path() : fs::path(".");
-  for (const std::string& path : GgufsIn(folder, /*vision=*/true)) {
+  std::vector<std::string> found;
+  try {
+    found = GgufsIn(folder, /*vision=*/true);
+  } catch (const Error& e) {  // a folder may let its files be opened and yet not be listed
+    warnings.push_back(std::string("no vision file is looked for: ") + e.what());
+  }
+  for (const std::string& path : found) {
     try {
       const GgufFile file = GgufFile::Open(path);
       if (VisionFits(file, text)) fitting.push_back(MakeCandidate(path, file, text_words));

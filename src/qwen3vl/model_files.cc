@@ -2,9 +2,11 @@
 #include "qwen3vl/model_files.h"
 
 #include <filesystem>
+#include <set>
 
 #include "hw/cpu_info.h"
 #include "qwen3vl/error.h"
+#include "qwen3vl/gguf.h"
 #include "qwen3vl/mmproj_search.h"
 
 namespace qwen3vl {
@@ -15,7 +17,10 @@ std::string ModelAt(const std::string& path) {
       std::filesystem::exists(path + "/config.json", problem))
     return path;
   const std::vector<std::string> files = TextGgufs(path);
-  return files.size() == 1 ? files.front() : path;
+  if (files.size() == 1) return files.front();
+  std::set<std::string> models;
+  for (const std::string& file : files) models.insert(FirstGgufPart(file));
+  return models.size() == 1 ? *models.begin() : path;
 }
 
 namespace {

@@ -107,6 +107,19 @@ ModelInfo MakeModelInfo(const ModelFiles& files) {
   return info;
 }
 
+namespace {
+
+// The ids that prompts and documents end with. Without an end id an answer goes on until its limit.
+std::vector<int32_t> UsualStopIds(const Tokenizer& tokenizer, size_t vocab_size) {
+  std::vector<int32_t> ids;
+  for (const char* text : {"<|im_end|>", "<|endoftext|>"})
+    if (const int32_t id = tokenizer.IdOf(text); id >= 0 && static_cast<size_t>(id) < vocab_size)
+      ids.push_back(id);
+  return ids;
+}
+
+}  // namespace
+
 Model Model::Load(const std::string& path, const ModelOptions& options) {
   LoadModelFilesOptions load{.mmproj = options.mmproj};
   if (options.progress)
@@ -126,6 +139,13 @@ Model Model::Load(const std::string& path, const ModelOptions& options) {
     if (!known)
       warn(path + ": " + (source.chat_template.empty() ? "no chat template" : "unknown chat template") +
            ", using that of Qwen3-VL Instruct");
+    ModelConfig& config = impl->files.config;
+    if (config.sampling.stop_ids.empty()) {
+      config.sampling.stop_ids = UsualStopIds(*impl->tokenizer, config.text.vocab_size);
+      warn(path + ": no eos_token_id, " +
+           (config.sampling.stop_ids.empty() ? "answers end at their limit only"
+                                             : "answers end with <|im_end|> or <|endoftext|>"));
+    }
   }
   const size_t all = MakeModelInfo(impl->files).weight_bytes;
   impl->repacked_bytes =
@@ -174,7 +194,7 @@ TextCodec TextCodec::Load(const std::string& given) {
   if (std::filesystem::is_directory(path, problem)) {
     source.folder = path;
   } else {
-    source = LoadModelFiles(path, {.header_only = true}).tokenizer;
+    source = LoadModelFiles(path, {.header_only = true, .text_only = true}).tokenizer;
   }
   return TextCodec(std::make_shared<const Impl>(Impl{Tokenizer::Load(source)}));
 }

@@ -4,14 +4,15 @@
 //
 //   qwen3vl::Model model = qwen3vl::Model::Load("Qwen3VL-4B-Instruct-Q4_K_M.gguf");
 //   qwen3vl::Session session(model);
-//   qwen3vl::Reply reply = session.Chat({qwen3vl::UserMessage("What is this?",
-//   {qwen3vl::LoadPicture("cat.jpg")})});
+//   qwen3vl::Picture cat = qwen3vl::LoadPicture("cat.jpg");
+//   qwen3vl::Reply reply = session.Chat({qwen3vl::UserMessage("What is this?", {cat})});
 //
-// Errors are thrown as qwen3vl::Error. The library never prints, exits or aborts; it keeps no global state
-// but the process's choice of instruction set. A Model is immutable and may be shared by threads; a Session
-// belongs to one thread at a time, except Cancel(). Callbacks of a Session may call Cancel() and the const
-// functions of it: Chat, Complete and Reset then throw. A Model or Session that was moved from can only be
-// assigned to or destroyed.
+// Errors are thrown as qwen3vl::Error; functions that name no codes throw none. Whatever allocates may throw
+// std::bad_alloc besides. The library never prints, exits or aborts; it keeps no global state but the
+// process's choice of instruction set. A Model is immutable and may be shared by threads; a Session belongs
+// to one thread at a time, except Cancel(). Callbacks of a Session may call Cancel() and the const functions
+// of it: Chat, Complete and Reset then throw. A Model or Session that was moved from can only be assigned to
+// or destroyed.
 #pragma once
 
 #include <array>
@@ -45,8 +46,7 @@ struct Progress {
 // Called between steps on the caller's thread; returning false cancels.
 using ProgressFn = std::function<bool(const Progress& progress)>;
 
-// ---- Pictures and conversations
-// --------------------------------------------------------------------------------------------
+// ---- Pictures and conversations ----
 
 // 8-bit RGB, [height, width, 3], rows top to bottom.
 struct Picture {
@@ -61,7 +61,9 @@ struct PictureOptions {
 };
 
 // JPEG, PNG, WebP, GIF (first frame) or BMP, EXIF orientation applied.
+// Throws Error: kNotFound, kCorruptFile, kUnsupported (another format, too many pixels), kOutOfMemory.
 QWEN3VL_API Picture LoadPicture(const std::string& path, const PictureOptions& options = {});
+// The same from memory; `name` is for messages. Throws Error: kCorruptFile, kUnsupported.
 QWEN3VL_API Picture DecodePicture(std::span<const uint8_t> file, const std::string& name,
                                   const PictureOptions& options = {});
 
@@ -71,8 +73,8 @@ struct Clip {
   std::vector<double> seconds;  // [frames]
 };
 
-// How many frames of a clip are taken. These are the numbers of the published models; ModelInfo has a model's
-// own.
+// How many frames of a clip are taken. These are the numbers of the published models; ModelInfo has those of
+// a model.
 struct ClipSampling {
   double fps = 2;  // frames a second
   size_t min_frames = 4, max_frames = 768;
@@ -84,8 +86,11 @@ struct ClipOptions {
   bool sample = true;  // pick frames as `sampling` says; false: take every file
   ClipSampling sampling;
 };
-// From a list of frame files, or a folder of them in natural order (frame2 before frame10).
+// From a list of frame files.
+// Throws as LoadPicture; kUnsupported (frames of unlike sizes), kInvalidArgument (none to sample, bad fps).
 QWEN3VL_API Clip LoadClip(const std::vector<std::string>& frame_files, const ClipOptions& options = {});
+// From a folder of frame files in natural order (frame2 before frame10).
+// Throws as the other; kNotFound (no such folder, no frame in it), kInvalidArgument (not a folder).
 QWEN3VL_API Clip LoadClip(const std::string& folder, const ClipOptions& options = {});
 
 // One part of a message: a text, or a picture, or a clip. Pictures are shared, not copied; they may change
@@ -112,8 +117,7 @@ struct Message {
 QWEN3VL_API Message UserMessage(std::string text, std::vector<Picture> pictures = {});
 QWEN3VL_API Message TextMessage(std::string role, std::string text);
 
-// ---- The model
-// -------------------------------------------------------------------------------------------------------------
+// ---- The model ----
 
 // Copies of the text model's matrices in Q4_0, Q4_K, Q5_K and Q6_K, rows interleaved, which are streamed
 // faster (AVX2 and later), but not by exact sessions and not for layers on a GPU. They take the memory that
@@ -156,13 +160,16 @@ struct SamplingOptions {
 class QWEN3VL_API Model {
  public:
   // A Hugging Face folder, a GGUF file (any part of a split one), or a folder with one. Weights stay mapped.
+  // Throws Error: kNotFound, kCorruptFile, kUnsupported (architecture, format, tokenizer), kInvalidArgument
+  // (another file of a model, an mmproj that is ambiguous or out of place, a bad QWEN3VL_ISA), kOutOfMemory,
+  // kCancelled (by `progress`).
   static Model Load(const std::string& path, const ModelOptions& options = {});
 
   ModelInfo info() const;
   // What a reply is sampled with unless GenerateOptions says otherwise (generation_config).
   SamplingOptions default_sampling() const;
 
-  // Text to token ids and back; Error(kUnsupported) when the model came without a tokenizer.
+  // Text to token ids and back. Throws Error: kUnsupported (the model came without a tokenizer).
   std::vector<int32_t> Encode(std::string_view text) const;
   std::string Decode(std::span<const int32_t> ids, bool skip_special = false) const;
   std::string Piece(int32_t id) const;
@@ -175,23 +182,20 @@ class QWEN3VL_API Model {
   std::shared_ptr<const Impl> impl_;
 };
 
-// ---- A session
-// -------------------------------------------------------------------------------------------------------------
+// ---- A session ----
 
 enum class KvType { kF32, kF16, kBF16, kQ8_0 };
 enum class AttentionChoice { kAuto, kCuda, kTiled, kStandard };
-enum class GpuScores {
-  kF32,
-  kInt8
-};  // attention scores on a GPU: in fp32, or from q and k rounded to 8 bits
+// Attention scores on a GPU: in fp32, or from q and k rounded to 8 bits.
+enum class GpuScores { kF32, kInt8 };
 // Attention of prompts and pictures on the CPU, and their products with f32, f16 and bf16 weights: of floats,
 // or of whole numbers of 16 bits, to which both sides are rounded: about a quarter less time, with errors as
 // of numbers in f16. kAuto: whole numbers where the weights, or the keys and values of text, are kept in 16
 // bits or fewer, but floats throughout with KvType::kF32 or SessionOptions::exact, which refuses kInt16.
 enum class CpuProducts { kAuto, kF32, kInt16 };
 
-// A tensor as it passes by, in the terms of the trace contract ("text.layer.3.attn"). Valid during the call
-// only.
+// A tensor as it passes by ("text.layer.3.attn"): `qwen3vl trace --help` lists the names. Valid during the
+// call only.
 struct TraceTensor {
   std::string_view name;
   std::span<const size_t> shape;
@@ -224,10 +228,15 @@ struct SessionOptions {
   size_t prefill_chunk = 512;  // prompt tokens at a time: bounds scratch memory
   bool check_finite = false;   // look for non-finite attention results and recompute them
   bool exact = false;          // quantised weights times float activations instead of 8-bit ones
-  size_t min_image_tokens = 0, max_image_tokens = 0;  // 0: what the model's files say
-  bool ignore_memory = false;                         // start although the free memory looks too small
-  bool verify = false;   // run every attention on the standard path too and keep the deviations
-  bool profile = false;  // keep times per part
+  // Bounds on the tokens of a picture, and of a clip; 0: what the model's files say.
+  size_t min_image_tokens = 0, max_image_tokens = 0, max_video_tokens = 0;
+  // Where an upper bound is 0: pictures, or clips, are scaled down so that this many of the largest size fill
+  // half the context (a photo in the size that the files allow may fill the default context alone). 0: they
+  // are not, as in the reference; for Complete with ids from elsewhere.
+  size_t pictures_to_fit = 1;
+  bool ignore_memory = false;  // start although the free memory looks too small
+  bool verify = false;         // run every attention on the standard path too and keep the deviations
+  bool profile = false;        // keep times per part
   LogFn log;
   ProgressFn progress;
   TraceFn trace;  // encodes all pictures in one pass and computes the logits of all positions
@@ -244,6 +253,9 @@ struct GenerateOptions {
   // step gives several. The answer is the same to the bit. At most 3; 0: none. Not with
   // SessionOptions::check_finite, nor where single attention calls go to a GPU (AttentionChoice::kCuda).
   size_t draft_tokens = 3;
+  // The answer of a fresh session to the bit: of the previous call only whole chunks (prefill_chunk) are
+  // reused. Else all that is shared is, and rounding may differ in the last digits.
+  bool reproducible = false;
   bool ignore_end = false;  // go on after an end token
   bool trust_text = false;  // "<|im_end|>" written in a message counts as the token itself
   bool enable_thinking = true;
@@ -293,18 +305,21 @@ struct MemoryNeed {
   size_t kv_cache = 0;
   size_t image_stage = 0;  // pixels, patches and activations of the largest picture
   size_t text_stage = 0;   // activations of one chunk, logits, attention scratch
-  size_t gpu =
-      0;  // memory of the GPU, besides: the layers (kAutoGpuLayers: all) and the tower asked for there
+  // Memory of the GPU, besides: the layers (kAutoGpuLayers: all) and the tower asked for there.
+  size_t gpu = 0;
   size_t total() const { return weights + kv_cache + image_stage + text_stage; }
 };
 
-// What the session will do with a picture: its size after resizing and its tokens.
-struct PicturePlan {  // of a clip: the size of a frame, the tokens of all frames
+// What the session will do with a picture: its size after resizing and its tokens. Of a clip: the size of a
+// frame, the tokens of all frames.
+struct PicturePlan {
   size_t width = 0, height = 0, tokens = 0;
 };
 
 class QWEN3VL_API Session {
  public:
+  // A GPU that cannot be used is no error: gpu_report() tells. Throws Error: kInvalidArgument (an option out
+  // of range, or two that contradict), kUnsupported (kQ8_0 and head_dim no multiple of 32), kOutOfMemory.
   explicit Session(const Model& model, const SessionOptions& options = {});
   ~Session();
   Session(Session&&) noexcept;
@@ -312,17 +327,20 @@ class QWEN3VL_API Session {
 
   // Answers the conversation. What it shares with the previous call, pictures included, is not computed
   // again. The reply is not appended to `messages`: the caller does that for the next turn. After a
-  // cancellation or an error the session stays usable. Throws Error(kCorruptFile) when the weights lead to
-  // logits that are no finite numbers.
+  // cancellation or an error the session stays usable.
+  // Throws Error: kInvalidArgument (a message, picture or option; a prompt longer than the context; a call
+  // during another one), kUnsupported (no tokenizer, or a picture and no vision part), kCorruptFile (the
+  // weights lead to logits that are not finite), kOutOfMemory.
   Reply Chat(const std::vector<Message>& messages, const GenerateOptions& options = {});
   // The same on token ids whose placeholders are expanded already; pictures and clips in prompt order.
+  // Throws as Chat.
   Reply Complete(std::span<const int32_t> ids, std::span<const Picture> pictures, std::span<const Clip> clips,
                  const GenerateOptions& options = {});
 
   // Stops the call in progress within a fraction of a second. May be called from any thread or a signal
   // handler.
   void Cancel();
-  // Forgets the conversation; encoded pictures are forgotten too.
+  // Forgets the conversation, encoded pictures too. Throws Error: kInvalidArgument (during a call).
   void Reset();
 
   size_t context() const;  // capacity in tokens
@@ -332,8 +350,12 @@ class QWEN3VL_API Session {
   std::string tile_reason() const;      // "i5-10210U: prescribed 64"
   std::string attention_paths() const;  // which ran so far, and why one fell back
   std::string gpu_report() const;  // what gpu_layers and gpu_vision led to, and why; empty when nothing was
+  // Throws Error: kUnsupported (no vision part), kInvalidArgument (a picture that Chat would refuse).
   PicturePlan Plan(const Picture& picture) const;
   PicturePlan Plan(const Clip& clip) const;
+  // The bounds that SessionOptions::pictures_to_fit has set; 0: none.
+  size_t fitted_image_tokens() const;
+  size_t fitted_video_tokens() const;
   std::vector<LayerDeviation> deviations() const;
   std::vector<ProfileRow> profile() const;
 
@@ -342,8 +364,7 @@ class QWEN3VL_API Session {
   std::unique_ptr<Impl> impl_;
 };
 
-// ---- The machine and the files, before anything is loaded
-// ------------------------------------------------------------------
+// ---- The machine and the files, before anything is loaded ----
 
 struct MachineReport {
   std::string cpu;
@@ -368,10 +389,12 @@ struct MachineReport {
   std::string tile_reason;
   std::string tuning_status;  // "none stored", the file that counts and its plans, or why one is ignored
 };
+// Throws Error: kInvalidArgument (QWEN3VL_ISA names no instruction set of this machine).
 QWEN3VL_API MachineReport ProbeMachine();
 
 // The instruction set that all kernels of this process use: "baseline", "sse4", "avx2", "avx512",
-// "avx512vnni". Not while a call runs.
+// "avx512vnni", or "auto", the best. Not while a call runs.
+// Throws Error: kInvalidArgument (another name, or one that this machine lacks).
 QWEN3VL_API void SelectInstructionSet(std::string_view name);
 
 struct FileReport {
@@ -391,13 +414,16 @@ struct FileReport {
 struct InspectOptions {
   std::string mmproj;
   SessionOptions session;                          // context, kv_type, chunk, image token bounds
-  size_t image_width = 1024, image_height = 1024;  // the largest picture
+  size_t image_width = 1024, image_height = 1024;  // the largest picture, or the frames of a clip
+  size_t image_frames = 1;                         // more: a clip
 };
+// Throws as Model::Load; kInvalidArgument (a session or picture that the model refuses).
 QWEN3VL_API FileReport InspectModel(const std::string& path, const InspectOptions& options = {});
 
 // Only the tokenizer of a model: a folder with tokenizer files is enough.
 class QWEN3VL_API TextCodec {
  public:
+  // Throws Error: kNotFound, kCorruptFile, kUnsupported, kInvalidArgument, kOutOfMemory, as Model::Load.
   static TextCodec Load(const std::string& path);
   std::vector<int32_t> Encode(std::string_view text) const;
   std::string Decode(std::span<const int32_t> ids, bool skip_special = false) const;

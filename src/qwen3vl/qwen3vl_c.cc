@@ -109,11 +109,14 @@ Options WithDefaults(const Options* given, void (*init)(Options*)) {
   return out;
 }
 
+// Each setting that is 0 stays the model's own: structs begin as zeros, and one setting must not undo others.
 qwen3vl::SamplingOptions SamplingOf(const qwen3vl_generate_options& o,
                                     const qwen3vl::SamplingOptions& of_model) {
   if (o.greedy) return {};
   qwen3vl::SamplingOptions sampling = of_model;
-  if (o.temperature != 0) sampling = {.temperature = o.temperature, .top_p = o.top_p, .top_k = o.top_k};
+  if (o.temperature != 0) sampling.temperature = o.temperature;
+  if (o.top_p != 0) sampling.top_p = o.top_p;
+  if (o.top_k != 0) sampling.top_k = o.top_k;
   sampling.seed = o.seed;
   return sampling;
 }
@@ -146,7 +149,7 @@ void qwen3vl_session_options_init(qwen3vl_session_options* o) {
   *o = {.struct_size = sizeof *o, .kv_type = QWEN3VL_KV_F16};
 }
 void qwen3vl_generate_options_init(qwen3vl_generate_options* o) {
-  *o = {sizeof *o, 512, 0, 0, 1, 0, 0, nullptr, nullptr, 3};
+  *o = {.struct_size = sizeof *o, .max_tokens = 512, .draft_tokens = 3};
 }
 
 qwen3vl_status qwen3vl_model_load(const char* path, const qwen3vl_model_options* options,

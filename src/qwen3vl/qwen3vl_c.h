@@ -5,8 +5,11 @@
  * result out through the last pointer, which is written on success only. Texts go in as pointer and length
  * (UTF-8, no terminator needed) and come out as pointers that stay valid as stated. Option structs begin with
  * struct_size: set it to sizeof the struct (the *_init functions do), so that programs built against an older
- * header keep working. Callbacks get the `user` pointer of their options and return 0 to cancel.
- * qwen3vl_last_error() is the text of the last failure on the calling thread. A model may be shared by
+ * header keep working. A field of 0 is the default, but for kv_type (f16), max_tokens (512) and draft_tokens
+ * (3), which the *_init functions set. Callbacks get the `user` pointer of their options and return 0 to
+ * cancel. qwen3vl_last_error() is the text of the last failure on the calling thread. Beside the statuses
+ * that stand with a function, a NULL that is not allowed for gives QWEN3VL_INVALID_ARGUMENT, lack of memory
+ * QWEN3VL_OUT_OF_MEMORY, and a mistake of this library QWEN3VL_INTERNAL. A model may be shared by
  * threads; a session belongs to one thread at a time, except qwen3vl_session_cancel(), and its callbacks may
  * call nothing else of it. A pthread_cancel takes effect when the call that it meets is over. Nothing prints,
  * exits or aborts. */
@@ -101,7 +104,7 @@ typedef struct qwen3vl_session_options {
   size_t threads;          /* 0: physical fast cores; at most 1024 */
   size_t context;          /* tokens; 0: 8192 or the model's limit */
   int kv_type;             /* a qwen3vl_kv_type; any other number is refused */
-  size_t max_image_tokens; /* 0: what the model's files say */
+  size_t max_image_tokens; /* 0: what the model's files say, and at most half the context */
   qwen3vl_progress_fn progress;
   qwen3vl_log_fn log;
   void* user;
@@ -110,38 +113,45 @@ typedef struct qwen3vl_session_options {
   int cpu_products;  /* a qwen3vl_cpu_products; any other number is refused */
 } qwen3vl_session_options;
 
+/* The model's own are those of its generation_config. Unlike SamplingOptions of C++ and --temp of the
+ * command, a temperature of 0 is not greedy: set `greedy`. */
 typedef struct qwen3vl_generate_options {
   size_t struct_size;
-  size_t max_tokens;
-  int greedy;        /* 1: largest logit; 0: as the settings below say */
-  float temperature; /* 0: the model's own temperature, top_p and top_k */
-  float top_p;
-  size_t top_k;
+  size_t max_tokens;       /* 0: the prompt is computed, nothing is generated */
+  int greedy;              /* 1: always the largest logit; the next four then do not count */
+  float temperature;       /* 0: the model's own */
+  float top_p;             /* 0: the model's own; 1: no limit */
+  size_t top_k;            /* 0: the model's own; (size_t)-1: no limit */
   uint64_t seed;           /* of every draw */
   qwen3vl_text_fn on_text; /* streamed whole characters; NULL: none */
   void* user;
   size_t draft_tokens; /* guessed from the conversation and computed along, 0 to 3: the answer is the same */
 } qwen3vl_generate_options;
 
-QWEN3VL_API const char* qwen3vl_last_error(
-    void); /* valid until the thread's next failing call; "" when none failed */
+/* Valid until the thread's next failing call; "" when none failed. */
+QWEN3VL_API const char* qwen3vl_last_error(void);
 QWEN3VL_API const char* qwen3vl_version(void);
 
 QWEN3VL_API void qwen3vl_model_options_init(qwen3vl_model_options* options);
 QWEN3VL_API void qwen3vl_session_options_init(qwen3vl_session_options* options);
 QWEN3VL_API void qwen3vl_generate_options_init(qwen3vl_generate_options* options);
 
-/* options may be NULL: defaults. */
+/* Wherever options are taken they may be NULL: defaults. */
+
+/* NOT_FOUND, CORRUPT_FILE, UNSUPPORTED (architecture, format, tokenizer), INVALID_ARGUMENT (an option,
+ * another file of a model, an unclear mmproj, a bad QWEN3VL_ISA), CANCELLED (by `progress`). */
 QWEN3VL_API qwen3vl_status qwen3vl_model_load(const char* path, const qwen3vl_model_options* options,
                                               qwen3vl_model** model);
 QWEN3VL_API void qwen3vl_model_free(qwen3vl_model* model); /* sessions keep what they need */
 
+/* NOT_FOUND, CORRUPT_FILE, UNSUPPORTED (another format, too many pixels). */
 QWEN3VL_API qwen3vl_status qwen3vl_picture_load(const char* path, qwen3vl_picture** picture);
-/* Copies width * height * 3 bytes, rows top to bottom. */
+/* Copies width * height * 3 bytes, rows top to bottom. INVALID_ARGUMENT (no pixels, or too many to count). */
 QWEN3VL_API qwen3vl_status qwen3vl_picture_from_rgb(const uint8_t* rgb, size_t width, size_t height,
                                                     qwen3vl_picture** picture);
 QWEN3VL_API void qwen3vl_picture_free(qwen3vl_picture* picture);
 
+/* INVALID_ARGUMENT (an option out of range), UNSUPPORTED (Q8_0 and heads of no multiple of 32). */
 QWEN3VL_API qwen3vl_status qwen3vl_session_create(const qwen3vl_model* model,
                                                   const qwen3vl_session_options* options,
                                                   qwen3vl_session** session);
@@ -156,12 +166,14 @@ QWEN3VL_API qwen3vl_status qwen3vl_chat_add(qwen3vl_chat* chat, const char* role
                                             size_t n_pictures);
 QWEN3VL_API void qwen3vl_chat_free(qwen3vl_chat* chat);
 
-/* Answers the conversation. What it shares with the session's previous call is not computed again. */
+/* Answers the conversation. What it shares with the session's previous call is not computed again.
+ * INVALID_ARGUMENT (a role, picture or option, a prompt longer than the context, a call during another one),
+ * UNSUPPORTED (no tokenizer, or a picture and no vision part), CORRUPT_FILE (logits that are not finite). */
 QWEN3VL_API qwen3vl_status qwen3vl_session_chat(qwen3vl_session* session, const qwen3vl_chat* chat,
                                                 const qwen3vl_generate_options* options,
                                                 qwen3vl_reply** reply);
-QWEN3VL_API const char* qwen3vl_reply_text(
-    const qwen3vl_reply* reply, size_t* length); /* zero-terminated, valid until the reply is freed */
+/* Zero-terminated, valid until the reply is freed; length may be NULL. */
+QWEN3VL_API const char* qwen3vl_reply_text(const qwen3vl_reply* reply, size_t* length);
 QWEN3VL_API qwen3vl_finish qwen3vl_reply_finish(const qwen3vl_reply* reply);
 QWEN3VL_API size_t qwen3vl_reply_prompt_tokens(const qwen3vl_reply* reply);
 QWEN3VL_API size_t qwen3vl_reply_generated_tokens(const qwen3vl_reply* reply);

@@ -120,13 +120,11 @@ FileReport InspectModel(const std::string& path, const InspectOptions& options) 
   for (const TensorEntry& e : files.tensors)
     r.tensors.push_back({e.name, e.file, std::string(hw::Name(e.format)), e.shape, e.bytes});
   r.warnings = files.warnings;
-  r.memory = EstimateMemory(files.config, r.info.weight_bytes, options.session, options.image_width,
-                            options.image_height);
-  r.memory.gpu = EstimateGpuMemory(files.config, files.tensors, options.session, options.image_width,
-                                   options.image_height);
-  if (const auto& v = files.config.vision; v && options.image_width && options.image_height)
-    r.image_tokens = PatchesOf(files.config, options.session, options.image_width, options.image_height) /
-                     (v->merge_size * v->merge_size);
+  const VisualSize largest{options.image_width, options.image_height, options.image_frames};
+  r.memory = EstimateMemory(files.config, r.info.weight_bytes, options.session, largest);
+  r.memory.gpu = EstimateGpuMemory(files.config, files.tensors, options.session, largest);
+  if (const auto& v = files.config.vision; v && largest.width && largest.height)
+    r.image_tokens = PatchesOf(files.config, options.session, largest) / (v->merge_size * v->merge_size);
   r.config = ConfigRows(files.config);
   return r;
 }

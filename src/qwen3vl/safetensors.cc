@@ -14,6 +14,7 @@ namespace {
 
 constexpr size_t kMaxHeaderBytes = 100'000'000;
 constexpr size_t kLengthBytes = 8;
+constexpr size_t kMaxDims = 16;  // real tensors have five at most
 
 struct TypeInfo {
   std::string_view name;
@@ -64,8 +65,8 @@ FileTensor ReadEntry(const std::string& name, const JsonView& entry, const hw::M
   t.name = name;
   t.file = file.path();
   t.type = entry.At("dtype").String();
-  t.shape = entry.At("shape").Sizes();
-  const std::vector<size_t> range = entry.At("data_offsets").Sizes();
+  t.shape = entry.At("shape").Sizes(kMaxDims);
+  const std::vector<size_t> range = entry.At("data_offsets").Sizes(/*most=*/2);
   const std::string where = file.path() + ": tensor " + Quoted(name);
   if (range.size() != 2 || range[0] > range[1])
     Corrupt(where, "data_offsets " + ShapeText(range) + ", want [begin, end]");

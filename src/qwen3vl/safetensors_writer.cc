@@ -11,6 +11,7 @@
 #include "nlohmann/json.hpp"
 #include "qwen3vl/error.h"
 #include "qwen3vl/safetensors.h"
+#include "qwen3vl/whole_file.h"
 
 namespace qwen3vl {
 namespace {
@@ -19,35 +20,25 @@ namespace fs = std::filesystem;
 
 std::string ErrnoText() { return std::generic_category().message(errno); }
 
-// What `path` leads to over links: a rename would otherwise replace the link. Refuses now, before hours of
-// work, what the finished file must not replace.
+// What `path` leads to. Refuses now, before hours of work, what the finished file must not replace.
 std::string TargetOf(const std::string& path) {
   const auto refuse = [&](const std::string& why) {
     throw Error(ErrorCode::kNotFound, path + ": cannot be written: " + why);
   };
-  constexpr size_t kMaxLinks = 40;
-  fs::path target = path;
+  const std::string target = FollowLinks(path);
   std::error_code problem;
-  for (size_t i = 0; fs::is_symlink(target, problem); ++i) {
-    if (i == kMaxLinks) refuse("too many links");
-    target = target.parent_path() / fs::read_symlink(target, problem);
-    if (problem) refuse(problem.message());
-  }
   const fs::file_status status = fs::status(target, problem);
-  if (!fs::exists(status)) return target.string();
+  if (!fs::exists(status)) return target;
   if (fs::is_directory(status)) refuse("is a folder, want the name of a file");
   if (!fs::is_regular_file(status)) refuse("is a device or pipe, want the name of a file");
   if (access(target.c_str(), W_OK) != 0) refuse(ErrnoText());
-  return target.string();
+  return target;
 }
 
 }  // namespace
 
-// The process id keeps two writers of one target apart.
 SafetensorsWriter::SafetensorsWriter(std::string path)
-    : path_(std::move(path)),
-      target_(TargetOf(path_)),
-      final_path_(target_ + ".part." + std::to_string(getpid())) {
+    : path_(std::move(path)), target_(TargetOf(path_)), final_path_(DraftOf(target_)) {
   const std::string data_path = target_ + ".data." + std::to_string(getpid());
   data_ = Create(data_path);
   std::remove(data_path.c_str());  // the open file stays usable

@@ -17,7 +17,7 @@ namespace {
 // Refuses what cannot fit before anything is allocated, and says which option would make it fit.
 void CheckMemory(const Model::Impl& model, const SessionOptions& options) {
   if (options.ignore_memory) return;
-  const MemoryNeed need = EstimateMemory(model.files.config, 0, options, 0, 0);
+  const MemoryNeed need = EstimateMemory(model.files.config, 0, options, {});
   const size_t available = hw::ProbeCpu().memory_available_bytes;
   if (available == 0 || need.kv_cache + need.text_stage <= available) return;
   const auto mib = [](size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; };
@@ -99,6 +99,8 @@ std::vector<ProfileRow> Session::profile() const { return impl_->generator.runti
 PicturePlan Session::Plan(const Picture& picture) const {
   return PlanOf(picture, impl_->generator.prompt_context());
 }
+size_t Session::fitted_image_tokens() const { return impl_->generator.fitted_tokens().picture; }
+size_t Session::fitted_video_tokens() const { return impl_->generator.fitted_tokens().clip; }
 PicturePlan Session::Plan(const Clip& clip) const { return PlanOf(clip, impl_->generator.prompt_context()); }
 
 }  // namespace qwen3vl

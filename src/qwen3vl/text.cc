@@ -13,7 +13,7 @@ using View = hw::MatrixView<float>;
 
 namespace {
 
-// The trace contract has cos and sin [n, head_dim], the second half a copy of the first.
+// A trace has cos and sin [n, head_dim], the second half a copy of the first.
 void TraceRope(const rope::RopeTable& rope, const Runtime& runtime) {
   const size_t half = rope.half();
   for (const bool sine : {false, true}) {

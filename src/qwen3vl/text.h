@@ -21,8 +21,8 @@ struct TextChunk {
   std::span<const int32_t> ids;               // [n]
   std::span<const rope::Position> positions;  // [n]
   std::span<const VisualRow> visual;
-  size_t n_deepstack =
-      0;  // first layers after which a prompt with pictures gets features, in this chunk or another
+  // First layers after which a prompt with pictures gets features, in this chunk or another.
+  size_t n_deepstack = 0;
   // Every token gets the keys, values and logits that it would get in a chunk of its own, to the bit. For up
   // to kMaxEachAlone tokens, none of them visual.
   bool each_alone = false;

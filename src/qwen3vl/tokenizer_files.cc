@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <set>
 
-#include "hw/mapped_file.h"
 #include "qwen3vl/error.h"
 #include "qwen3vl/file_tensor.h"
 #include "qwen3vl/json_view.h"
@@ -71,32 +70,47 @@ const json* FindScalar(const TokenizerJson& parsed, const std::string& key) {
   return it == parsed.scalars.end() ? nullptr : &it->second;
 }
 
-// A key that must be absent, null or one of `wanted`, because anything else would give other ids.
-void Require(const TokenizerJson& parsed, const std::string& file, const std::string& key,
-             std::initializer_list<json> wanted) {
-  const json* found = FindScalar(parsed, key);
-  if (found == nullptr || found->is_null() || std::find(wanted.begin(), wanted.end(), *found) != wanted.end())
-    return;
-  std::string names;
-  for (const json& w : wanted) names += (names.empty() ? "" : " or ") + w.dump();
-  Unsupported(file + ": " + key + " is " + Brief(*found) + ", want " + (names.empty() ? "none" : names));
+// Keys that must be absent, null or this value, because anything else would give other ids.
+using Required = std::vector<std::pair<std::string, json>>;
+const Required& RequiredScalars() {
+  static const Required required = {
+      {"model/type", "BPE"},
+      {"model/dropout", 0},
+      {"model/continuing_subword_prefix", ""},
+      {"model/end_of_word_suffix", ""},
+      {"model/byte_fallback", false},
+      {"model/ignore_merges", false},
+      {"normalizer/type", "NFC"},
+      {"pre_tokenizer/type", "Sequence"},
+      {"pre_tokenizer/pretokenizers/0/pattern/Regex", SplitPattern()},
+      {"pre_tokenizer/pretokenizers/1/type", "ByteLevel"},
+      {"pre_tokenizer/pretokenizers/1/add_prefix_space", false},
+  };
+  return required;
+}
+
+constexpr std::string_view kRequiredObjects[] = {"normalizer", "pre_tokenizer"};
+// Of an added token: that text around it goes with it, which is not done here.
+constexpr const char* kForbiddenFlags[] = {"lstrip", "rstrip", "single_word"};
+
+// Whether what stands at `path` of a tokenizer.json is read below.
+bool IsRead(std::string_view path) {
+  constexpr std::string_view kAdded = "added_tokens/", kFields[] = {"id", "content", "special"};
+  if (path.starts_with(kAdded)) {
+    const std::string_view field = path.substr(std::min(path.find('/', kAdded.size()), path.size() - 1) + 1);
+    return std::ranges::count(kFields, field) + std::ranges::count(kForbiddenFlags, field) > 0;
+  }
+  return std::ranges::count(kRequiredObjects, path) > 0 ||
+         std::ranges::any_of(RequiredScalars(), [&](const auto& required) { return required.first == path; });
 }
 
 void CheckKind(const TokenizerJson& parsed, const std::string& file) {
-  for (const char* part : {"normalizer", "pre_tokenizer"})  // null: a tokenizer that does without
-    if (const json* found = FindScalar(parsed, part))
-      Unsupported(file + ": " + part + " is " + Brief(*found) + ", want an object");
-  Require(parsed, file, "model/type", {"BPE"});
-  Require(parsed, file, "model/dropout", {0, 0.0});
-  Require(parsed, file, "model/continuing_subword_prefix", {""});
-  Require(parsed, file, "model/end_of_word_suffix", {""});
-  Require(parsed, file, "model/byte_fallback", {false});
-  Require(parsed, file, "model/ignore_merges", {false});
-  Require(parsed, file, "normalizer/type", {"NFC"});
-  Require(parsed, file, "pre_tokenizer/type", {"Sequence"});
-  Require(parsed, file, "pre_tokenizer/pretokenizers/0/pattern/Regex", {std::string(SplitPattern())});
-  Require(parsed, file, "pre_tokenizer/pretokenizers/1/type", {"ByteLevel"});
-  Require(parsed, file, "pre_tokenizer/pretokenizers/1/add_prefix_space", {false});
+  for (const std::string_view part : kRequiredObjects)  // null: a tokenizer that does without
+    if (const json* found = FindScalar(parsed, std::string(part)))
+      Unsupported(file + ": " + std::string(part) + " is " + Brief(*found) + ", want an object");
+  for (const auto& [key, wanted] : RequiredScalars())
+    if (const json* found = FindScalar(parsed, key); found && !found->is_null() && *found != wanted)
+      Unsupported(file + ": " + key + " is " + Brief(*found) + ", want " + wanted.dump());
 }
 
 // The fields of one added token; `get` finds one by its name or gives null.
@@ -105,30 +119,15 @@ AddedToken ParseAdded(int64_t id, const std::string& where, Get get) {
   CheckId(id, where);
   const json* content = get("content");
   if (content == nullptr || !content->is_string()) Corrupt(where + "/content: missing, want a string");
-  for (const char* flag : {"lstrip", "rstrip", "single_word"})
+  for (const char* flag : kForbiddenFlags)
     if (const json* value = get(flag); value != nullptr && *value == true)
       Unsupported(where + "/" + flag + ": true, want false");
   const json* special = get("special");
   return {static_cast<int32_t>(id), content->get<std::string>(), special != nullptr && *special == true};
 }
 
-// One more than the largest index that a value under added_tokens has.
-size_t CountAddedTokens(const TokenizerJson& parsed) {
-  constexpr std::string_view kPrefix = "added_tokens/";
-  size_t count = 0;
-  for (auto it = parsed.scalars.lower_bound(std::string(kPrefix));
-       it != parsed.scalars.end() && it->first.starts_with(kPrefix); ++it) {
-    size_t index = 0;
-    const std::string& path = it->first;
-    std::from_chars(path.data() + kPrefix.size(), path.data() + path.size(), index);
-    count = std::max(count, index + 1);
-  }
-  return count;
-}
-
 void ReadAddedTokens(const TokenizerJson& parsed, const std::string& file, TokenizerData* data) {
-  const size_t count = CountAddedTokens(parsed);
-  for (size_t i = 0; i < count; ++i) {
+  for (size_t i = 0; i < parsed.n_added; ++i) {
     const std::string key = "added_tokens/" + std::to_string(i);
     const json* id = FindScalar(parsed, key + "/id");
     const std::string where = file + ": " + key;
@@ -171,8 +170,8 @@ void ReadAddedTokensDecoder(const fs::path& folder, TokenizerData* data) {
 TokenizerData ReadTokenizerJson(const fs::path& folder) {
   TokenizerData data;
   data.name = (folder / "tokenizer.json").string();
-  const hw::MappedFile file = hw::MappedFile::Open(data.name);
-  TokenizerJson parsed = ParseTokenizerJson(TextOf(file), data.name, "model/vocab", "model/merges");
+  const hw::MappedFile file = OpenTextFile(data.name);
+  TokenizerJson parsed = ParseTokenizerJson(TextOf(file), data.name, "model/vocab", "model/merges", IsRead);
   CheckKind(parsed, data.name);
   SetVocab(&data, &parsed, data.name + ": model/vocab");
   data.merges = std::move(parsed.merges);
@@ -182,7 +181,7 @@ TokenizerData ReadTokenizerJson(const fs::path& folder) {
 }
 
 void ReadMergesText(const std::string& name, TokenizerData* data) {
-  const hw::MappedFile file = hw::MappedFile::Open(name);
+  const hw::MappedFile file = OpenTextFile(name);
   const std::string_view text = TextOf(file);
   size_t number = 0;
   for (size_t begin = 0; begin < text.size();) {
@@ -199,7 +198,7 @@ void ReadMergesText(const std::string& name, TokenizerData* data) {
 TokenizerData ReadVocabAndMerges(const fs::path& folder) {
   TokenizerData data;
   data.name = (folder / "vocab.json").string();
-  const hw::MappedFile file = hw::MappedFile::Open(data.name);
+  const hw::MappedFile file = OpenTextFile(data.name);
   TokenizerJson parsed = ParseTokenizerJson(TextOf(file), data.name, "", "-");
   SetVocab(&data, &parsed, data.name);
   ReadMergesText((folder / "merges.txt").string(), &data);

@@ -22,8 +22,9 @@ class Reader {
   using string_t = nlohmann::json::string_t;
   using binary_t = nlohmann::json::binary_t;
 
-  Reader(std::string file, std::string_view vocab_path, std::string_view merges_path)
-      : file_(std::move(file)), vocab_path_(vocab_path), merges_path_(merges_path) {}
+  Reader(std::string file, std::string_view vocab_path, std::string_view merges_path,
+         std::function<bool(std::string_view)> keep)
+      : file_(std::move(file)), vocab_path_(vocab_path), merges_path_(merges_path), keep_(std::move(keep)) {}
 
   TokenizerJson Take() { return std::move(out_); }
 
@@ -87,13 +88,6 @@ class Reader {
  private:
   enum class Section { kNone, kVocab, kMerges };
 
-  // What tokenizer_files.cc asks for lies in these.
-  static bool IsRead(std::string_view path) {
-    for (std::string_view part : {"added_tokens", "model", "normalizer", "pre_tokenizer"})
-      if (path.starts_with(part)) return true;
-    return path.empty();
-  }
-
   struct Frame {
     bool is_array = false;
     size_t index = 0;      // of the next element of an array
@@ -132,6 +126,7 @@ class Reader {
 
   bool Leave() {
     if (section_ != Section::kNone && frames_.size() == section_depth_) section_ = Section::kNone;
+    if (path_ == "added_tokens") out_.n_added = frames_.back().index;
     path_.resize(frames_.back().path_size);
     frames_.pop_back();
     Next();
@@ -152,12 +147,16 @@ class Reader {
   bool Scalar(nlohmann::json value) {
     if (section_ == Section::kVocab) Fail(Brief(value) + ", want an integer id");
     if (section_ == Section::kMerges) Fail(Brief(value) + ", want a pair of strings");
-    if (IsRead(path_)) out_.scalars[ValuePath()] = std::move(value);
+    if (keep_) {
+      std::string path = ValuePath();
+      if (keep_(path)) out_.scalars[std::move(path)] = std::move(value);
+    }
     Next();
     return true;
   }
 
   std::string file_, vocab_path_, merges_path_;
+  std::function<bool(std::string_view)> keep_;
   TokenizerJson out_;
   std::vector<Frame> frames_;
   std::string path_;  // of the innermost container
@@ -169,8 +168,9 @@ class Reader {
 }  // namespace
 
 TokenizerJson ParseTokenizerJson(std::string_view text, const std::string& file, std::string_view vocab_path,
-                                 std::string_view merges_path) {
-  Reader reader(file, vocab_path, merges_path);
+                                 std::string_view merges_path,
+                                 std::function<bool(std::string_view path)> keep) {
+  Reader reader(file, vocab_path, merges_path, std::move(keep));
   nlohmann::json::sax_parse(text.begin(), text.end(), &reader);
   return reader.Take();
 }

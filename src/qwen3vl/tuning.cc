@@ -3,9 +3,9 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 
 #include "qwen3vl/json_view.h"
+#include "qwen3vl/whole_file.h"
 
 namespace qwen3vl {
 namespace {
@@ -55,10 +55,6 @@ std::vector<TuningEntry> ReadableTuning(const std::string& path) {
   } catch (const Error&) {
     return {};
   }
-}
-
-[[noreturn]] void CannotWrite(const std::string& path) {
-  throw Error(ErrorCode::kUnsupported, path + ": cannot be written; set XDG_CACHE_HOME to a folder that can");
 }
 
 // Plans of `entries` whose key is `key`.
@@ -111,18 +107,16 @@ void StoreTuning(const std::string& path, std::vector<TuningEntry> entries) {
       again->fastest = true;  // measured anew, but not against other counts
   }
   for (const TuningEntry& e : entries) list.push_back(ToJson(e));
-  // Written beside it and renamed, so that a reader sees the old file or the new one.
-  const std::string draft = path + ".new";
-  std::error_code problem;
+  const std::string text =
+      Json{{"schema", kSchema}, {"entries", list}}.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  std::error_code problem;  // shows again when the file is written
   fs::create_directories(fs::path(path).parent_path(), problem);
-  {
-    std::ofstream out(draft);
-    out << Json{{"schema", kSchema}, {"entries", list}}.dump(1, ' ', false, Json::error_handler_t::replace)
-        << '\n';
-    if (!out.flush()) CannotWrite(path);
+  try {
+    WriteWholeFile(path, text);
+  } catch (const Error& e) {
+    throw Error(ErrorCode::kUnsupported,
+                e.what() + std::string("; set XDG_CACHE_HOME to a folder that can hold it"));
   }
-  fs::rename(draft, path, problem);
-  if (problem) CannotWrite(path);
 }
 
 std::vector<HeadShape> HeadShapesOf(const ModelConfig& config) {
@@ -136,7 +130,9 @@ size_t TunedThreads(const hw::CpuInfo& cpu, std::span<const HeadShape> heads) {
   const std::vector<TuningEntry> entries = ReadableTuning(TuningPath());
   for (const HeadShape& shape : heads)
     for (const TuningEntry& e : entries)
-      if (e.fastest && ShapeOf(e) == shape && e.key == CurrentKey(cpu, e.key.threads)) return e.key.threads;
+      if (e.fastest && ShapeOf(e) == shape && e.key == CurrentKey(cpu, e.key.threads) &&
+          e.key.threads <= cpu.logical_cores)  // fewer may be allowed now than when it was measured
+        return e.key.threads;
   return cpu.default_threads;
 }
 

@@ -59,7 +59,7 @@ struct Tuning {
 };
 
 // The threads that runs with heads of these shapes take when none are asked for: the count stored as fastest
-// for the first shape that has one, else the processor's default.
+// for the first shape that has one which this process may use, else the processor's default.
 size_t TunedThreads(const hw::CpuInfo& cpu, std::span<const HeadShape> heads);
 
 // The stored plans for `threads` threads. A file that is corrupt, or only from other processors or versions,

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "qwen3vl/image.h"
+#include "qwen3vl/list_folder.h"
 
 namespace qwen3vl {
 namespace {
@@ -64,15 +65,9 @@ bool LooksLikeImage(const fs::path& path) {
 }  // namespace
 
 std::vector<std::string> ListFrames(const std::string& folder) {
-  std::error_code problem;
-  const fs::directory_iterator files(folder, problem);
-  if (problem) {
-    const bool missing = problem == std::errc::no_such_file_or_directory;
-    throw Error(missing ? ErrorCode::kNotFound : ErrorCode::kInvalidArgument,
-                folder + ": " + problem.message() + ", want a folder with one picture file a frame");
-  }
   std::vector<std::string> names;
-  for (const fs::directory_entry& entry : files) {
+  std::error_code problem;
+  for (const fs::directory_entry& entry : ListFolder(folder, "a folder with one picture file a frame")) {
     const std::string name = entry.path().filename().string();
     if (name[0] != '.' && entry.is_regular_file(problem) && LooksLikeImage(entry.path()))
       names.push_back(name);

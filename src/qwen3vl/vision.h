@@ -24,8 +24,8 @@ struct VisualFeatures {
   size_t n_tokens = 0;
   size_t dim = 0;                 // of the text decoder
   hw::AlignedBuffer<float> main;  // [n_tokens, dim]
-  std::vector<hw::AlignedBuffer<float>>
-      deepstack;  // [n_tokens, dim] each; number j is added after text layer j
+  // [n_tokens, dim] each; number j is added after text layer j.
+  std::vector<hw::AlignedBuffer<float>> deepstack;
 
   const float* main_row(size_t i) const { return main.data() + i * dim; }
   const float* deepstack_row(size_t j, size_t i) const { return deepstack[j].data() + i * dim; }

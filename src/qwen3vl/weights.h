@@ -86,6 +86,7 @@ struct ModelFiles {
 struct LoadModelFilesOptions {
   std::string mmproj{};      // vision GGUF; empty: look beside the text file
   bool header_only = false;  // config and tensor list alone, no weights bound (inspect)
+  bool text_only = false;    // look for no vision file (tokenize)
   std::function<bool(size_t done_bytes, size_t total_bytes)> progress{};  // false: cancel, Error(kCancelled)
 };
 

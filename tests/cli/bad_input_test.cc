@@ -157,14 +157,47 @@ TEST(BadPrompt, PlaceholdersAndPicturesMustMatch) {
   };
   ASSERT_EQ(RunCommand(with({"--image", picture})).exit_code, 0);  // 64 x 64 pixels are four tokens
   fs::remove(out);
-  ExpectRefusal(with({}), 1, "");
-  ExpectRefusal(with({"--image", picture, "--image", picture}), 1, "");
+  for (const Words& more : {Words{}, Words{"--image", picture, "--image", picture}}) {
+    ExpectRefusal(with(more), 3, "ids.json: ");
+    ExpectRefusal(with(more), 3, "give --image");
+  }
   EXPECT_FALSE(fs::exists(out));
+}
+
+TEST(BadPrompt, OfIdsMayBeginWithAByteOrderMark) {
+  const TempDir folder;
+  for (const char* ids : {"\xEF\xBB\xBF[1, 2, 3]",
+                          "\xEF\xBB\xBF"
+                          "1 2 3"}) {
+    const Outcome o = RunCommand({"trace", "-m", DataPath("models/tiny-b"), "--ids",
+                                  folder.Write("ids.json", ids), "--out", folder.File("out.safetensors")});
+    EXPECT_EQ(o.exit_code, 0) << o;
+  }
+}
+
+TEST(BadList, OfANameThatNoFileCanHaveIsExitCode3) {
+  const std::string name(5000, 'a');
+  for (const Words& words :
+       {Words{"run", "-m", TinyModel(), "--input", name}, Words{"bench", "compare", name, name},
+        Words{"tokenize", "-m", TinyModel(), "--file", name}})
+    ExpectRefusal(words, 3, "aaa: File name too long");
+}
+
+TEST(BadInput, ThatCannotBeReadIsNoEndOfInput) {
+  for (const Words& words :
+       {Words{"chat", "-m", TinyModel()}, Words{"run", "-m", TinyModel(), "--input", "-"}}) {
+    const Outcome o = RunInShell("exec \"$@\" </", words);
+    EXPECT_EQ(o.exit_code, 3) << o;
+    EXPECT_THAT(LastLine(o.err), HasSubstr("standard input: cannot be read: Is a directory"));
+  }
 }
 
 TEST(TextOnlyModel, RefusesPicturesAndNamesMmproj) {
   ExpectRefusal({"run", "-m", DataPath("gguf/models/tiny-q-q4_0.gguf"), "-p", "x", "--image", TinyPicture()},
                 3, "--mmproj");
+  const Outcome o =
+      RunCommand({"chat", "-m", DataPath("gguf/models/tiny-q-q4_0.gguf")}, "/image " + TinyPicture() + "\n");
+  EXPECT_THAT(o.err, HasSubstr("--mmproj")) << o;
 }
 
 TEST(ModelWithoutTokenizer, TakesIdsOnly) {
@@ -207,6 +240,9 @@ TEST(Memory, ARunThatCannotFitNamesTheOptionThatHelps) {
   folder.Write("config.json", config.dump());
   Words words = {"run", "-m", folder.path().string(), "-p", "x", "--ctx", "1000000000"};
   ExpectRefusal(words, 1, "use --ctx ");
+  ExpectRefusal({"run", "-m", folder.path().string(), "-p", "x", "--image", TinyPicture(),
+                 "--min-image-tokens", "100000000"},
+                1, " --min-image-tokens ");
   words.insert(words.end(), {"--force", "-n", "1"});
   EXPECT_THAT(RunCommand(words).err, testing::Not(HasSubstr("are free")));  // it is tried, however it ends
 }

@@ -5,6 +5,7 @@
 #include <sched.h>
 
 #include <filesystem>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "process.h"
@@ -75,7 +76,7 @@ TEST(BenchCommand, SweepsProductsInWholeNumbers) {
       RunCommand(With(sweep, {"-m", TinyModel(), "--depths", "0", "--prompt", "40", "--generate", "2"})));
   ASSERT_EQ(model.size(), 2u);
   EXPECT_THAT(model[0]["path"].get<std::string>(), HasSubstr("int16 products"));
-  EXPECT_LE(model[0]["accuracy"]["rel_norm"], 1e-2);
+  EXPECT_LE(model[0]["accuracy"]["rel_norm"], 2e-3);  // as in tests/bench/model_test.cc
 }
 
 // Where keys and values are rounded anyway, unless told otherwise.
@@ -188,6 +189,17 @@ TEST(BenchCommand, TuneLooksFirstWhetherItCanStore) {
   EXPECT_THAT(o.err, testing::Not(HasSubstr("attention.prefill")));  // nothing was measured
 }
 
+TEST(BenchCommand, TuneLeavesNoDraftOnAFullDisk) {
+  const TempDir folder;
+  const std::string before = getenv("XDG_CACHE_HOME");
+  setenv("XDG_CACHE_HOME", folder.path().c_str(), 1);
+  const Outcome o = RunInShell("ulimit -f 0; exec \"$@\"", {"bench", "tune", "--preset", "gpt2"});
+  setenv("XDG_CACHE_HOME", before.c_str(), 1);
+  EXPECT_EQ(o.exit_code, 3) << o;
+  EXPECT_THAT(o.err, testing::AllOf(HasSubstr("File too large"), HasSubstr("XDG_CACHE_HOME")));
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path() / "qwen3vl"));
+}
+
 TEST(BenchCommand, AResultThatIsNoNumberIsExitCode1) {
   setenv("QWEN3VL_FAULT", "nan", 1);
   const Outcome layer = RunCommand(With(kTinyLayer, {"--format", "jsonl"}));
@@ -208,16 +220,18 @@ const std::vector<std::string> kSlowLayer = {"bench",      "layer", "--preset", 
                                              "--cooldown", "0.3",   "--no-peaks"};
 
 TEST(BenchCommand, CtrlCKeepsTheRowsThatAreFinished) {
-  const TempDir folder;
-  const std::string report = folder.Write("report.html", "an earlier one");
-  Process process(With(kSlowLayer, {"--format", "csv", "--report", report}));
-  ASSERT_TRUE(process.WaitForErr("tokens 5"));
-  process.Interrupt();
-  const Outcome o = process.Finish();
-  EXPECT_EQ(o.exit_code, 130) << o;
-  EXPECT_THAT(o.out, HasSubstr("tokens 3"));
-  EXPECT_EQ(CountLines(o.out), 2u) << o;
-  EXPECT_THAT(ReadFile(report), HasSubstr("tokens 3"));
+  for (const auto& [format, lines] : {std::pair{"csv", 2u}, {"jsonl", 1u}}) {
+    const TempDir folder;
+    const std::string report = folder.Write("report.html", "an earlier one");
+    Process process(With(kSlowLayer, {"--format", format, "--report", report}));
+    ASSERT_TRUE(process.WaitForErr("tokens 5"));
+    process.Interrupt();
+    const Outcome o = process.Finish();
+    EXPECT_EQ(o.exit_code, 130) << o;
+    EXPECT_THAT(o.out, HasSubstr("--tokens 3"));
+    EXPECT_EQ(CountLines(o.out), lines) << o;
+    EXPECT_THAT(ReadFile(report), HasSubstr("tokens 3"));
+  }
 }
 
 TEST(BenchCommand, AReportIsReplacedByAWholeOneOnly) {
@@ -228,7 +242,7 @@ TEST(BenchCommand, AReportIsReplacedByAWholeOneOnly) {
   process.Interrupt();
   EXPECT_EQ(process.Finish().exit_code, 130);
   EXPECT_EQ(ReadFile(report), "an earlier one");
-  EXPECT_FALSE(std::filesystem::exists(report + ".new"));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);  // no draft
   const Outcome nowhere = RunCommand(With(kSlowLayer, {"--report", folder.File("no/folder.html")}));
   EXPECT_EQ(nowhere.exit_code, 3) << nowhere;
   EXPECT_THAT(nowhere.err, HasSubstr("cannot be written"));

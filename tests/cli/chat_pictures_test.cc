@@ -35,7 +35,7 @@ TEST(ChatPictures, OneThatTheContextCannotHoldIsNotTaken) {
   const std::vector<nlohmann::json> lines = OutJsonLines(o);
   ASSERT_EQ(lines.size(), 2u) << o;
   EXPECT_THAT(lines[0]["error"].get<std::string>(), HasSubstr("no room"));
-  EXPECT_EQ(lines[1]["image_tokens"], 0);
+  EXPECT_THAT(lines[1]["error"].get<std::string>(), HasSubstr("not asked"));
 }
 
 TEST(ChatPictures, AreShrunkToAQuarterOfTheContext) {
@@ -62,7 +62,20 @@ TEST(ChatPictures, AClipWithFramesOfSeveralSizesIsRefusedAtOnce) {
   const std::vector<nlohmann::json> lines = OutJsonLines(o);
   ASSERT_EQ(lines.size(), 2u) << o;
   EXPECT_THAT(lines[0]["error"].get<std::string>(), HasSubstr(odd));
-  EXPECT_TRUE(lines[1].contains("text"));
+}
+
+// In a script, whose next question is about the picture.
+TEST(ChatPictures, AQuestionWhosePictureFailedIsNotAsked) {
+  for (const std::string command : {"/image", "/image no-such.png", "/video no-such-folder"}) {
+    const Outcome o =
+        RunCommand(Chat({}), "/image " + TinyPicture() + "\n" + command + "\nWhat is this?\nHi\n");
+    EXPECT_EQ(o.exit_code, 1) << o;
+    const std::vector<nlohmann::json> lines = OutJsonLines(o);
+    ASSERT_EQ(lines.size(), 3u) << o;
+    EXPECT_THAT(lines[1]["error"].get<std::string>(),
+                testing::AllOf(HasSubstr("not asked: 'What is this?'"), HasSubstr(command)));
+    EXPECT_EQ(lines[2]["image_tokens"], 0);
+  }
 }
 
 TEST(ChatPictures, AQuestionStoppedBeforeItsAnswerIsDroppedWithThem) {
@@ -102,7 +115,7 @@ TEST(ChatPictures, NamesMayBeQuotedBeginAtHomeAndEndInSpaces) {
   folder.Write("'quoted'", picture);
   const Home home(folder.path().string());
   const Outcome o =
-      RunCommand(Chat({}), "/image '" + spaced + "' \n/image \"" + spaced + "\"\n/image  " + spaced +
+      RunCommand(Chat({}), "/image '" + spaced + "' \n/image \"" + spaced + "\"\n/image \t" + spaced +
                                "  \n/image ~/a b.png\n/image " + folder.File("'quoted'") + "\n");
   EXPECT_EQ(o.exit_code, 0) << o;
   size_t announced = 0;

@@ -53,12 +53,18 @@ TEST(Chat, ClearForgets) {
 
 TEST(Chat, BadCommandsAreReportedAndTheTalkGoesOn) {
   const Outcome o = RunCommand({"chat", "-m", TinyModel(), "-n", "4"},
-                               "/fly\n/image\n/image no-such-picture.png\n/help\nHello\n");
+                               "/fly\n/image no-such-picture.png\n/clear\n/help\nHello\n");
   EXPECT_EQ(o.exit_code, 1) << o;  // a script's turns failed
   EXPECT_THAT(o.err, HasSubstr("/fly"));
   EXPECT_THAT(o.err, HasSubstr("no-such-picture.png"));
   EXPECT_THAT(o.err, HasSubstr("/clear"));
   EXPECT_NE(o.out, "");
+}
+
+TEST(Chat, AByteOrderMarkIsNoPartOfTheFirstLine) {
+  const Outcome o = RunCommand(kChat, "\xEF\xBB\xBF/quit\nHello\n");
+  EXPECT_EQ(o.exit_code, 0) << o;
+  EXPECT_EQ(o.out, "");
 }
 
 TEST(Chat, LinesMayGoOn) {

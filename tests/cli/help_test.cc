@@ -4,71 +4,150 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <filesystem>
+#include <iterator>
+#include <regex>
+#include <set>
 #include <sstream>
 
 #include "process.h"
+#include "support/temp_dir.h"
 
 namespace qwen3vl::test {
 namespace {
 
 using testing::HasSubstr;
 
+using Words = std::vector<std::string>;
+
+// The options that a help text lists, by their long names. Descriptions are indented further.
+std::set<std::string> OptionsOf(const std::string& help) {
+  const std::regex option(R"(\n  (?:-\w,)?(--[a-z][a-z-]*))");
+  std::set<std::string> names;
+  for (std::sregex_iterator i(help.begin(), help.end(), option), end; i != end; ++i) names.insert((*i)[1]);
+  return names;
+}
+
+// Names those that only one of them has.
+void ExpectSame(const std::set<std::string>& found, const std::set<std::string>& wanted) {
+  Words more, less;
+  std::ranges::set_difference(found, wanted, std::back_inserter(more));
+  std::ranges::set_difference(wanted, found, std::back_inserter(less));
+  EXPECT_THAT(more, testing::IsEmpty()) << "not expected";
+  EXPECT_THAT(less, testing::IsEmpty()) << "missing";
+}
+
+// Several subcommands take the same ones.
+const Words kModel = {"--model", "--mmproj", "--verbose"};
+const Words kAttention = {"--threads",      "--kv-type",    "--attention", "--tile",
+                          "--cpu-products", "--gpu-scores", "--isa"};
+const Words kSession = {"--attention-layers",
+                        "--ctx",
+                        "--chunk",
+                        "--min-image-tokens",
+                        "--max-image-tokens",
+                        "--max-video-tokens",
+                        "--exact",
+                        "--check-finite",
+                        "--force",
+                        "--gpu-layers",
+                        "--gpu-vision",
+                        "--repack"};
+const Words kPictures = {"--fps", "--alpha", "--max-pixels"};
+const Words kMedia = {"--prompt", "--ids", "--image", "--video"};
+const Words kAnswer = {"--max-tokens", "--stop",     "--ignore-eos",     "--draft",
+                       "--think",      "--no-think", "--temp",           "--top-p",
+                       "--top-k",      "--min-p",    "--repeat-penalty", "--presence-penalty",
+                       "--seed"};
+const Words kMeasure = {"--verbose", "--threads", "--isa",      "--samples", "--warmup",
+                        "--pin",     "--seconds", "--cooldown", "--quiet",   "--max-seconds",
+                        "--format",  "--report",  "--no-peaks", "--json"};
+const Words kBenchModel = {"--model",  "--mmproj",     "--kv-type",    "--attention",
+                           "--tile",   "--gpu-layers", "--gpu-scores", "--gpu-vision",
+                           "--repack", "--chunk",      "--exact",      "--cpu-products"};
+
 struct HelpCase {
-  std::vector<std::string> command;
-  std::vector<std::string> mentions;
+  Words command;
+  std::vector<Words> options;
+  Words mentions = {};
 };
 
-TEST(Help, OfEverySubcommandNamesItsOptionsAndShowsExamples) {
-  const std::vector<std::string> session = {"--threads",
-                                            "--ctx",
-                                            "--kv-type",
-                                            "--tile",
-                                            "--isa",
-                                            "--attention",
-                                            "--attention-layers",
-                                            "--chunk",
-                                            "--cpu-products",
-                                            "--gpu-scores",
-                                            "--exact",
-                                            "--check-finite",
-                                            "--min-image-tokens",
-                                            "--max-image-tokens",
-                                            "--gpu-layers",
-                                            "--gpu-vision",
-                                            "--repack"};
-  std::vector<HelpCase> cases = {
-      {{"run"}, {"--model",          "--mmproj",           "--image", "--video",  "--fps",        "--alpha",
-                 "--max-pixels",     "--prompt",           "--input", "--system", "--max-tokens", "--stop",
-                 "--ignore-eos",     "--no-think",         "--temp",  "--top-p",  "--top-k",      "--min-p",
-                 "--repeat-penalty", "--presence-penalty", "--seed",  "--json",   "--verbose",    "130"}},
-      {{"chat"}, {"/image", "/video", "/clear", "/quit", "Ctrl-C", "--system", "--temp"}},
-      {{"probe"}, {"--json"}},
-      {{"inspect"}, {"--image-size", "--tensors", "--json", "--ctx"}},
-      {{"tokenize"}, {"--file", "--decode", "--json"}},
-      {{"verify"}, {"--tolerance", "1e-4", "--image"}},
-      {{"profile"}, {"--json", "--image", "--prompt"}},
-      {{"trace"}, {"--ids", "--generate", "--only", "--out", "f32", "greedy_step_logits"}},
-      {{"trace", "attention"}, {"--in", "--out", "--tile", "--kv-type", "softcap", "valid_range", "lse"}},
-      {{"bench", "layer"}, {"--preset", "--kind", "--seconds", "--cooldown", "--pin", "--format", "gpt2"}},
-      {{"bench", "model"},
-       {"--model", "--prompt", "--generate", "--depths", "--kv-type", "--tile", "--gpu-layers"}},
-      {{"bench", "image"}, {"--model", "--sizes", "--counts", "--samples"}},
-      {{"bench", "sweep"}, {"--preset", "--lengths", "--contexts", "--depths", "--attention"}},
-      {{"bench", "tune"}, {"--preset", "--tiles", "--q-rows", "--thread-counts", "tuning.json"}},
-      {{"bench", "compare"}, {"--alpha", "--min-change", "noise"}}};
-  for (HelpCase& c : cases) {
-    if (c.command[0] == "run" || c.command[0] == "chat" || c.command[0] == "verify")
-      c.mentions.insert(c.mentions.end(), session.begin(), session.end());
+std::vector<HelpCase> HelpCases() {
+  return {{{"run"},
+           {kModel,
+            kAttention,
+            kSession,
+            kPictures,
+            kAnswer,
+            {"--json", "--prompt", "--image", "--video", "--system", "--input", "--draw-boxes"}},
+           {"130"}},
+          {{"chat"},
+           {kModel, kAttention, kSession, kPictures, kAnswer, {"--json", "--system"}},
+           {"/image", "/video", "/clear", "/quit", "Ctrl-C"}},
+          {{"probe"}, {{"--json", "--verbose", "--isa"}}},
+          {{"inspect"}, {kModel, kAttention, kSession, {"--json", "--image-size", "--tensors"}}},
+          {{"tokenize"}, {{"--model", "--file", "--decode", "--skip-special", "--json"}}},
+          {{"verify"},
+           {kModel, kAttention, kSession, kPictures, kMedia, {"--json", "--max-tokens", "--tolerance"}},
+           {"1e-4"}},
+          {{"profile"}, {kModel, kAttention, kSession, kPictures, kMedia, {"--json", "--max-tokens"}}},
+          {{"trace"},
+           {kModel, kAttention, kSession, kPictures, kMedia, {"--generate", "--only", "--out"}},
+           {"f32", "greedy_step_logits"}},
+          {{"trace", "attention"},
+           {kAttention, {"--in", "--out", "--check-finite", "--verbose"}},
+           {"softcap", "valid_range", "lse"}},
+          {{"bench", "layer"},
+           {kMeasure,
+            {"--preset", "--kind", "--lengths", "--contexts", "--tokens", "--dtype", "--path", "--tile",
+             "--q-rows", "--check-rows", "--max-standard", "--exact", "--repack"}},
+           {"gpt2"}},
+          {{"bench", "model"}, {kMeasure, kBenchModel, {"--prompt", "--generate", "--depths", "--answer"}}},
+          {{"bench", "image"}, {kMeasure, kBenchModel, {"--sizes", "--counts"}}},
+          {{"bench", "sweep"},
+           {kMeasure,
+            kBenchModel,
+            {"--preset", "--lengths", "--contexts", "--max-standard", "--depths", "--prompt", "--generate"}}},
+          {{"bench", "tune"},
+           {kMeasure,
+            {"--model", "--mmproj", "--preset", "--tiles", "--q-rows", "--thread-counts", "--prompt",
+             "--keys", "--short-lengths", "--dry-run"}},
+           {"tuning.json"}},
+          {{"bench", "compare"}, {{"--alpha", "--min-change", "--json"}}, {"noise"}}};
+}
+
+TEST(Help, OfEverySubcommandListsItsOptionsAndShowsExamples) {
+  for (HelpCase c : HelpCases()) {
+    SCOPED_TRACE(testing::PrintToString(c.command));
     c.command.push_back("--help");
     const Outcome o = RunCommand(c.command);
     EXPECT_EQ(o.exit_code, 0) << o;
     EXPECT_EQ(o.err, "");
-    for (const std::string& word : c.mentions) EXPECT_THAT(o.out, HasSubstr(word)) << c.command[0];
-    EXPECT_THAT(o.out, HasSubstr("Example")) << c.command[0];
+    std::set<std::string> wanted = {"--help"};
+    for (const Words& group : c.options) wanted.insert(group.begin(), group.end());
+    ExpectSame(OptionsOf(o.out), wanted);
+    for (const std::string& word : c.mentions) EXPECT_THAT(o.out, HasSubstr(word));
+    EXPECT_THAT(o.out, HasSubstr("Example"));
     std::istringstream lines(o.out);
     for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 120u) << line;
   }
+}
+
+// An option is a word of its own in the sources; none of them is kept from the reader of --help.
+TEST(Help, OfSomeSubcommandListsEveryOptionOfTheSources) {
+  std::set<std::string> registered = {"--help"}, listed = OptionsOf(RunCommand({"--help"}).out);
+  const std::regex word("\"(?:-\\w,)?(--[a-z][a-z-]*)\"");
+  for (const auto& file : std::filesystem::directory_iterator(QWEN3VL_SOURCE_DIR "/src/qwen3vl/cli")) {
+    if (file.path().extension() != ".cc") continue;
+    const std::string text = ReadFile(file.path());
+    for (std::sregex_iterator i(text.begin(), text.end(), word), end; i != end; ++i)
+      registered.insert((*i)[1]);
+  }
+  for (const HelpCase& c : HelpCases())
+    for (const Words& group : c.options) listed.insert(group.begin(), group.end());
+  ExpectSame(listed, registered);
 }
 
 TEST(Help, OfTheCommandListsSubcommandsAndExitCodes) {

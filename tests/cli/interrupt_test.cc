@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ctrl-C in every phase of `run`, and in `chat`. Without it each of these runs would take minutes; a run that
-// does not end is killed by the helper and fails.
+// Ctrl-C in every phase of `run`, and in `chat`; SIGTERM and SIGHUP. Without it each of these runs would take
+// minutes; a run that does not end is killed by the helper and fails.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -99,6 +99,34 @@ TEST(Interrupt, StopsTheAnswerOfAChatAndNotTheChat) {
   EXPECT_EQ(o.exit_code, 0) << o;
   ASSERT_EQ(OutJsonLines(o).size(), 1u) << o;
   EXPECT_EQ(OutJsonLines(o)[0]["finish"], "cancelled");
+}
+
+TEST(Interrupt, OtherSignalsEndWithTheirExitCodes) {
+  for (const int signal : {SIGTERM, SIGHUP}) {
+    Process process(EndlessAnswer());
+    ASSERT_TRUE(process.WaitForErr("attention:"));
+    ASSERT_TRUE(process.WaitForOut("a") || process.WaitForOut(" "));
+    process.Signal(signal);
+    const Outcome o = process.Finish();
+    EXPECT_EQ(o.exit_code, 128 + signal) << o.err;
+    EXPECT_NE(o.err.find("ended by cancelled"), std::string::npos) << o.err;
+  }
+}
+
+TEST(Interrupt, OtherSignalsEndAChat) {
+  for (const bool asked : {false, true}) {
+    Process process({"chat", "-m", TinyModel(), "-n", "200000", "--ctx", "200000", "--ignore-eos", "--temp",
+                     "0", "--json", "--verbose"});
+    ASSERT_TRUE(process.WaitForErr("ready"));
+    if (asked) {
+      process.Write("Hello\n");
+      ASSERT_TRUE(process.WaitForErr("phase: answer"));
+    }
+    process.Signal(SIGTERM);
+    const Outcome o = process.Finish();
+    EXPECT_EQ(o.exit_code, 143) << o;
+    EXPECT_EQ(OutJsonLines(o).size(), asked ? 1u : 0u) << o;
+  }
 }
 
 TEST(Interrupt, IsIgnoredWhereTheParentIgnoresIt) {

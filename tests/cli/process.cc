@@ -31,12 +31,14 @@ std::ostream& operator<<(std::ostream& os, const Outcome& o) {
             << o.err;
 }
 
-Process::Process(const std::vector<std::string>& arguments) {
+Process::Process(const std::vector<std::string>& arguments) : Process(QWEN3VL_COMMAND, arguments) {}
+
+Process::Process(std::string program, const std::vector<std::string>& arguments) {
   signal(SIGPIPE, SIG_IGN);  // a command that ends early must not end the tests
   int in[2], out[2], err[2];
   if (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC))
     throw std::runtime_error("no pipes");
-  std::vector<std::string> words{QWEN3VL_COMMAND};
+  std::vector<std::string> words{program};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
@@ -46,7 +48,7 @@ Process::Process(const std::vector<std::string>& arguments) {
   if (pid_ == 0) {
     signal(SIGPIPE, SIG_DFL);
     dup2(in[0], 0), dup2(out[1], 1), dup2(err[1], 2);
-    execv(QWEN3VL_COMMAND, argv.data());
+    execv(program.c_str(), argv.data());
     _exit(127);
   }
   close(in[0]), close(out[1]), close(err[1]);
@@ -69,7 +71,8 @@ void Process::Write(const std::string& text) {
 }
 
 void Process::CloseInput() { Close(in_); }
-void Process::Interrupt() const { kill(pid_, SIGINT); }
+void Process::Interrupt() const { Signal(SIGINT); }
+void Process::Signal(int signal) const { kill(pid_, signal); }
 
 bool Process::Read(Clock::time_point until) {
   pollfd fds[] = {{out_, POLLIN, 0}, {err_, POLLIN, 0}};
@@ -117,6 +120,13 @@ Outcome Process::Finish() {
 
 Outcome RunCommand(const std::vector<std::string>& arguments, const std::string& input) {
   Process process(arguments);
+  process.Write(input);
+  return process.Finish();
+}
+
+Outcome RunInShell(const std::string& script, std::vector<std::string> arguments, const std::string& input) {
+  arguments.insert(arguments.begin(), {"-c", script, "sh", QWEN3VL_COMMAND});
+  Process process("/bin/sh", arguments);
   process.Write(input);
   return process.Finish();
 }

@@ -23,6 +23,7 @@ std::ostream& operator<<(std::ostream& os, const Outcome& outcome);
 class Process {
  public:
   explicit Process(const std::vector<std::string>& arguments);
+  Process(std::string program, const std::vector<std::string>& arguments);
   ~Process();
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
@@ -30,6 +31,7 @@ class Process {
   void Write(const std::string& text);
   void CloseInput();
   void Interrupt() const;  // SIGINT
+  void Signal(int signal) const;
   // Reads until that stream holds `text`; false when the process ends or the time is over before.
   bool WaitForErr(const std::string& text);
   bool WaitForOut(const std::string& text);
@@ -47,6 +49,11 @@ class Process {
 
 // Runs to the end with that text on stdin.
 Outcome RunCommand(const std::vector<std::string>& arguments, const std::string& input = "");
+
+// The same from a shell, of which `script` is a line with the command and its arguments as "$@":
+// ulimit -f 8; exec "$@" 2>&-
+Outcome RunInShell(const std::string& script, std::vector<std::string> arguments,
+                   const std::string& input = "");
 
 // Lets commands find NVIDIA's driver library in a folder; an empty name: nowhere else than usual.
 class DriverFolder {

@@ -175,8 +175,8 @@ TEST(Run, GuessedTokensAreCountedAndChangeNothing) {
   EXPECT_EQ(without["drafted_tokens"], 0);
   EXPECT_GT(with["accepted_tokens"], 0);
   EXPECT_GE(with["drafted_tokens"], with["accepted_tokens"]);
-  EXPECT_THAT(answer("3", false).err, testing::ContainsRegex("[0-9]+ of [0-9]+ guessed tokens accepted"));
-  EXPECT_THAT(answer("0", false).err, testing::Not(testing::HasSubstr("guessed")));
+  EXPECT_THAT(answer("3", false).err, testing::ContainsRegex("[0-9]+ of [0-9]+ draft tokens accepted"));
+  EXPECT_THAT(answer("0", false).err, testing::Not(testing::HasSubstr("draft token")));
   const Outcome o = RunCommand({"run", "-p", "x", "--draft", "4"});
   EXPECT_EQ(o.exit_code, 2) << o;
   EXPECT_THAT(o.err, testing::HasSubstr("--draft"));

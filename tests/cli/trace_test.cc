@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `qwen3vl trace` against the recordings of the Hugging Face modeling code: every tensor of the trace
-// contract that a case holds. Tolerances: the recordings' README (1e-4 absolute on logits and hidden states,
-// 3e-5 on merger and deepstack rows; ids, positions, grids and greedy tokens exact).
+// contract that a case holds. Limits: Tolerances in tests/data/README.md; ids, positions, grids and greedy
+// tokens are exact.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -57,12 +57,6 @@ Words TraceArguments(const RecordedCase& c, const TempDir& folder, const std::st
   return words;
 }
 
-double ToleranceOf(const std::string& name) {
-  return name.find("merger") != std::string::npos || name.find("vision.deepstack") != std::string::npos
-             ? 3e-5
-             : 1e-4;
-}
-
 // The last rows of `t` that `wanted` holds.
 std::vector<float> LastRows(const GoldenTensor& t, const GoldenTensor& wanted) {
   const std::vector<float> all = t.Floats();
@@ -77,7 +71,7 @@ void ExpectGreedySteps(const GoldenFile& found, const GoldenFile& wanted) {
   const std::vector<int32_t> index = wanted["greedy_step_index"].Ints();
   for (size_t i = 0; i < index.size(); ++i)
     EXPECT_TRUE(AllNear(std::span(all).subspan(static_cast<size_t>(index[i]) * vocab_size, vocab_size),
-                        std::span(rows).subspan(i * vocab_size, vocab_size), 1e-4))
+                        std::span(rows).subspan(i * vocab_size, vocab_size), kHiddenTolerance))
         << "step " << index[i];
 }
 
@@ -95,13 +89,13 @@ void ExpectEqualToRecording(const GoldenFile& found, const RecordedCase& c) {
     if (name == "greedy_step_logits") {
       ExpectGreedySteps(found, wanted);
     } else if (name == "logits_tail") {
-      EXPECT_TRUE(AllNear(LastRows(found["logits"], tensor), tensor.Floats(), 1e-4));
+      EXPECT_TRUE(AllNear(LastRows(found["logits"], tensor), tensor.Floats(), kHiddenTolerance));
     } else if (found[name].dtype == "I32") {
       EXPECT_EQ(found[name].shape, tensor.shape);
       EXPECT_EQ(found[name].Ints(), tensor.Ints());
     } else {
       EXPECT_EQ(found[name].shape, tensor.shape);
-      EXPECT_TRUE(AllNear(found[name].Floats(), tensor.Floats(), ToleranceOf(name)));
+      EXPECT_TRUE(AllNear(found[name].Floats(), tensor.Floats(), ToleranceOfTensor(name)));
     }
   }
 }
@@ -181,6 +175,32 @@ TEST(Trace, OnlyKeepsWhatIsNamed) {
   for (const auto& [name, tensor] : file.tensors()) names.push_back(name);
   EXPECT_THAT(names, testing::IsSupersetOf({"logits", "text.layer.0", "text.layer.0.attn"}));
   EXPECT_THAT(names, testing::Each(testing::AnyOf(HasSubstr("logits"), HasSubstr("text.layer.0"))));
+}
+
+TEST(Trace, OfNoTensorAtAllIsExitCode1) {
+  const TempDir folder;
+  const std::string out = folder.File("t.safetensors");
+  const Outcome o = RunCommand({"trace", "-m", TinyModel(), "-p", "Hello", "--only", "logit", "--out", out});
+  EXPECT_EQ(o.exit_code, 1) << o;
+  EXPECT_THAT(o.err, HasSubstr("--only logit: names no tensor"));
+  EXPECT_FALSE(std::filesystem::exists(out));
+}
+
+TEST(Trace, RefusesTheFilesOfTheModel) {
+  const TempDir folder;
+  for (const auto& entry : std::filesystem::directory_iterator(TinyModel()))
+    folder.Write(entry.path().filename().string(), ReadFile(entry.path()));
+  const std::string gguf = folder.Write("one/m.gguf", ReadFile(DataPath("gguf/models/tiny-q-q4_0.gguf")));
+  for (const auto& [model, file] : {std::pair{folder.path().string(), folder.File("config.json")},
+                                    {folder.path().string(), folder.File("./model.safetensors")},
+                                    {gguf, gguf}}) {
+    const std::string before = ReadFile(file);
+    const Outcome o = RunCommand({"trace", "-m", model, "-p", "x", "--out", file});
+    EXPECT_EQ(o.exit_code, 2) << o;
+    EXPECT_THAT(o.err, HasSubstr("is a file of the model"));
+    EXPECT_EQ(CountLines(o.err), 1u) << o;
+    EXPECT_EQ(ReadFile(file), before);
+  }
 }
 
 TEST(Trace, OfATextUsesTheChatTemplate) {

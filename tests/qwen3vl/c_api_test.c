@@ -125,11 +125,16 @@ static qwen3vl_status ask(qwen3vl_session* session, const qwen3vl_generate_optio
                           qwen3vl_reply** reply) {
   qwen3vl_chat* chat = NULL;
   qwen3vl_status status;
+  *reply = NULL;
   check(qwen3vl_chat_create(&chat) == QWEN3VL_OK, "a chat is made");
   check(qwen3vl_chat_add(chat, "user", "Hello", 5, NULL, 0) == QWEN3VL_OK, "a turn is added");
   status = qwen3vl_session_chat(session, chat, generate, reply);
   qwen3vl_chat_free(chat);
   return status;
+}
+
+static int same_text(const qwen3vl_reply* a, const qwen3vl_reply* b) {
+  return a && b && strcmp(qwen3vl_reply_text(a, NULL), qwen3vl_reply_text(b, NULL)) == 0;
 }
 
 static void check_drafts(qwen3vl_session* session) {
@@ -142,7 +147,7 @@ static void check_drafts(qwen3vl_session* session) {
   check(ask(session, &generate, &with) == QWEN3VL_OK, "an answer with guesses");
   generate.draft_tokens = 0;
   check(ask(session, &generate, &without) == QWEN3VL_OK, "an answer without");
-  check(strcmp(qwen3vl_reply_text(with, NULL), qwen3vl_reply_text(without, NULL)) == 0, "they are the same");
+  check(same_text(with, without), "they are the same");
   generate.draft_tokens = 4;
   check(ask(session, &generate, &none) == QWEN3VL_INVALID_ARGUMENT, "four guesses are refused");
   qwen3vl_reply_free(with);
@@ -159,7 +164,7 @@ static void check_sampling(qwen3vl_session* session) {
   for (seed = 0; seed < 8; ++seed) {
     generate.seed = (uint64_t)seed;
     check(ask(session, &generate, &reply) == QWEN3VL_OK, "a seed is taken");
-    others += strcmp(qwen3vl_reply_text(first, NULL), qwen3vl_reply_text(reply, NULL)) != 0;
+    others += !same_text(first, reply);
     check(seed > 0 || others == 0, "the same seed gives the same answer");
     qwen3vl_reply_free(reply);
   }
@@ -174,6 +179,41 @@ static void check_sampling(qwen3vl_session* session) {
   generate.greedy = 1;
   check(ask(session, &generate, &reply) == QWEN3VL_OK, "greedy needs none of the other settings");
   qwen3vl_reply_free(reply);
+}
+
+/* One of them set, the others 0: what is 0 stays the model's own. */
+static void check_single_settings(qwen3vl_session* session) {
+  qwen3vl_generate_options generate;
+  qwen3vl_reply *greedy = NULL, *reply = NULL;
+  int seed, others = 0;
+  memset(&generate, 0, sizeof generate);
+  generate.struct_size = sizeof generate;
+  generate.max_tokens = 12;
+  generate.greedy = 1;
+  check(ask(session, &generate, &greedy) == QWEN3VL_OK, "a greedy answer");
+  generate.greedy = 0;
+  for (seed = 0; seed < 8; ++seed) {
+    generate.seed = (uint64_t)seed;
+    generate.top_k = 1;
+    check(ask(session, &generate, &reply) == QWEN3VL_OK, "a top_k is taken");
+    check(same_text(greedy, reply), "top_k counts beside the model's own temperature");
+    qwen3vl_reply_free(reply);
+    generate.top_k = 0;
+    generate.top_p = 1e-6f;
+    check(ask(session, &generate, &reply) == QWEN3VL_OK, "a top_p is taken");
+    check(same_text(greedy, reply), "top_p counts beside the model's own temperature");
+    qwen3vl_reply_free(reply);
+    generate.top_p = 0;
+    generate.temperature = 2;
+    check(ask(session, &generate, &reply) == QWEN3VL_OK, "a temperature is taken without top_p and top_k");
+    others += reply && !same_text(greedy, reply);
+    qwen3vl_reply_free(reply);
+    generate.temperature = 0;
+  }
+  qwen3vl_reply_free(greedy);
+  check(others > 0, "the temperature counts");
+  generate.top_p = 2;
+  check(ask(session, &generate, &reply) == QWEN3VL_INVALID_ARGUMENT, "a top_p above 1 is refused");
 }
 
 static int cancel_own_thread(void* user, const char* text, size_t length) {
@@ -216,6 +256,7 @@ int main(int argc, char** argv) {
   check_answer(session, argv[2]);
   check_drafts(session);
   check_sampling(session);
+  check_single_settings(session);
   check_thread_cancellation(session);
   qwen3vl_session_free(session);
   return failures ? 1 : 0;

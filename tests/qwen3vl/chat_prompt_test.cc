@@ -102,11 +102,16 @@ std::string Join(const std::vector<TextSegment>& segments) {
   return text;
 }
 
+std::string Render(ChatTemplate which, const std::vector<ChatMessage>& messages,
+                   const ChatOptions& options = {}) {
+  return Join(RenderChatSegments(which, messages, options));
+}
+
 TEST(ChatPrompt, RendersRecordedChatsExactly) {
   const std::vector<RecordedChat> chats = RecordedChats();
   ASSERT_GE(chats.size(), 99u);
   for (const RecordedChat& chat : chats)
-    EXPECT_EQ(RenderChat(chat.which, chat.messages, chat.options), chat.rendered) << chat.id;
+    EXPECT_EQ(Render(chat.which, chat.messages, chat.options), chat.rendered) << chat.id;
 }
 
 TEST(ChatPrompt, SegmentsSayWhoWroteThem) {
@@ -135,7 +140,7 @@ TEST(ChatPrompt, SegmentsSayWhoWroteThem) {
 TEST(ChatPrompt, ThinkingTemplateOpensTheReasoning) {
   ChatMessage user = Text("user", "Hi");
   user.parts.insert(user.parts.begin(), {ChatPart::Kind::kImage, ""});
-  EXPECT_EQ(RenderChat(ChatTemplate::kQwen3VlThinking, {user}),
+  EXPECT_EQ(Render(ChatTemplate::kQwen3VlThinking, {user}),
             "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Hi<|im_end|>\n"
             "<|im_start|>assistant\n<think>\n");
 }
@@ -144,7 +149,7 @@ TEST(ChatPrompt, ThinkingTemplateDropsReasoningBeforeTheLastQuestion) {
   const std::vector<ChatMessage> messages = {Text("user", "one"),
                                              Text("assistant", "<think>\nhm\n</think>\n\nuno"),
                                              Text("system", "now two"), Text("user", "two")};
-  EXPECT_EQ(RenderChat(ChatTemplate::kQwen3VlThinking, messages),
+  EXPECT_EQ(Render(ChatTemplate::kQwen3VlThinking, messages),
             "<|im_start|>user\none<|im_end|>\n<|im_start|>assistant\nuno<|im_end|>\n"
             "<|im_start|>system\nnow two<|im_end|>\n<|im_start|>user\ntwo<|im_end|>\n"
             "<|im_start|>assistant\n<think>\n");
@@ -154,14 +159,13 @@ TEST(ChatPrompt, ThinkingTemplateKeepsReasoningAcrossToolResults) {
   ChatMessage call = Text("assistant", "");
   call.reasoning = "\nlook it up\n";
   call.tool_calls = {{"find", R"({"q":"x","n":[1,2.50]})", false}};
-  EXPECT_EQ(
-      RenderChat(ChatTemplate::kQwen3VlThinking,
-                 {Text("user", "q"), call, Text("tool", "a"), Text("tool", "b"), Text("assistant", "c")},
-                 {.add_generation_prompt = false, .tools_json = {}}),
-      "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n<think>\nlook it up\n</think>\n\n"
-      "<tool_call>\n{\"name\": \"find\", \"arguments\": {\"q\": \"x\", \"n\": [1, 2.5]}}\n</tool_call>"
-      "<|im_end|>\n<|im_start|>user\n<tool_response>\na\n</tool_response>\n<tool_response>\nb\n"
-      "</tool_response><|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nc<|im_end|>\n");
+  EXPECT_EQ(Render(ChatTemplate::kQwen3VlThinking,
+                   {Text("user", "q"), call, Text("tool", "a"), Text("tool", "b"), Text("assistant", "c")},
+                   {.add_generation_prompt = false, .tools_json = {}}),
+            "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n<think>\nlook it up\n</think>\n\n"
+            "<tool_call>\n{\"name\": \"find\", \"arguments\": {\"q\": \"x\", \"n\": [1, 2.5]}}\n</tool_call>"
+            "<|im_end|>\n<|im_start|>user\n<tool_response>\na\n</tool_response>\n<tool_response>\nb\n"
+            "</tool_response><|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nc<|im_end|>\n");
 }
 
 TEST(ChatPrompt, RecognisesTemplates) {
@@ -194,7 +198,7 @@ void ExpectInvalid(Call call, const std::string& message) {
 
 TEST(ChatPrompt, RefusesWhatNoTemplateKnows) {
   const auto render = [](ChatTemplate which, const ChatMessage& message, const ChatOptions& options = {}) {
-    return [=] { RenderChat(which, {message}, options); };
+    return [=] { Render(which, {message}, options); };
   };
   ExpectInvalid(render(ChatTemplate::kQwen3VlInstruct, Text("usr", "x")),
                 "message 1: role \"usr\", want system, user, assistant or tool");

@@ -3,12 +3,16 @@
 // streaming, stop strings.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "qwen3vl/qwen3vl.h"
+#include "support/golden_model.h"
 
 namespace qwen3vl {
 namespace {
+
+using test::Greedy;
 
 const Model& Shipped() {
   static const Model model = Model::Load(QWEN3VL_SHIPPED_MODEL);
@@ -16,10 +20,6 @@ const Model& Shipped() {
 }
 
 const SessionOptions kOptions{.threads = 2, .context = 1024, .kv_type = KvType::kF32};
-
-GenerateOptions Greedy(size_t n) {
-  return {.max_tokens = n, .sampling = SamplingOptions{}, .ignore_end = true};
-}
 
 Picture Stripes(uint8_t level) {
   Picture p{.width = 64, .height = 64, .pixels = std::vector<uint8_t>(64 * 64 * 3)};
@@ -163,6 +163,69 @@ TEST(Chat, SameSeedSameAnswer) {
   EXPECT_EQ(first, b.Chat({TextMessage("user", "Hello")}, options).ids);
   options.sampling->seed = 43;
   EXPECT_NE(first, b.Chat({TextMessage("user", "Hello")}, options).ids);
+}
+
+// As a photo of a phone and a clip of ten seconds are in a default session.
+TEST(Chat, LargePicturesAndClipsAreScaledDownToFitTheContext) {
+  const Picture large{.width = 1280, .height = 960, .pixels = std::vector<uint8_t>(1280 * 960 * 3, 90)};
+  const Clip clip{std::vector<Picture>(6, large), {0, 0.5, 1, 1.5, 2, 2.5}};
+  SessionOptions options{.threads = 2, .context = 80};
+  options.pictures_to_fit = 0;
+  const Session as_files_say(Shipped(), options);
+  EXPECT_GT(as_files_say.Plan(large).tokens, 40u);
+  EXPECT_GT(as_files_say.Plan(clip).tokens, 80u);
+  EXPECT_EQ(as_files_say.fitted_image_tokens() + as_files_say.fitted_video_tokens(), 0u);
+  options.pictures_to_fit = 1;  // the default
+  Session session(Shipped(), options);
+  EXPECT_EQ(session.fitted_image_tokens(), 40u);
+  EXPECT_EQ(session.fitted_video_tokens(), 40u);
+  EXPECT_LE(session.Plan(large).tokens, 40u);
+  EXPECT_LE(session.Plan(clip).tokens, 40u);
+  EXPECT_GT(session.Plan(clip).tokens, 20u);
+  const Reply reply = session.Chat({UserMessage("What is this?", {large})}, Greedy(2));
+  EXPECT_EQ(reply.image_tokens, session.Plan(large).tokens);
+  options.max_image_tokens = 50;
+  options.max_video_tokens = 30;
+  const Session bounded(Shipped(), options);
+  EXPECT_EQ(bounded.fitted_image_tokens() + bounded.fitted_video_tokens(), 0u);
+  EXPECT_GT(bounded.Plan(large).tokens, 40u);
+  EXPECT_LE(bounded.Plan(large).tokens, 50u);
+  EXPECT_LE(bounded.Plan(clip).tokens, 30u);
+}
+
+// Kernels for few rows and for many round differently, so what was computed in other chunks differs in its
+// last digits.
+TEST(Chat, AReproducibleAnswerIsThatOfAFreshSession) {
+  const Message rules =
+      TextMessage("system", "Answer in one short sentence, and name every colour that you see.");
+  const std::vector<Message> one{rules, UserMessage("What is this?", {Stripes(30)})},
+      other{rules, UserMessage("What is this, and what is it for?", {Stripes(30)})};
+  SessionOptions options = kOptions;
+  options.kv_type = KvType::kF16;
+  options.prefill_chunk = 16;
+  std::vector<float> logits;  // of all steps
+  GenerateOptions generate{.max_tokens = 6, .ignore_end = true};
+  generate.choose = [&](std::span<const float> row) {
+    logits.insert(logits.end(), row.begin(), row.end());
+    return static_cast<int32_t>(std::ranges::max_element(row) - row.begin());
+  };
+  const auto ask = [&](Session& session, const std::vector<Message>& messages, bool reproducible) {
+    logits.clear();
+    generate.reproducible = reproducible;
+    return session.Chat(messages, generate).reused_tokens;
+  };
+  Session fresh(Shipped(), options), session(Shipped(), options);
+  ask(fresh, other, false);
+  const std::vector<float> alone = logits;
+  ask(session, one, true);
+  const size_t reused = ask(session, other, true);
+  EXPECT_GT(reused, 0u);
+  EXPECT_EQ(reused % options.prefill_chunk, 0u);
+  EXPECT_EQ(logits, alone);
+  // What was reused otherwise does not count as computed in whole chunks.
+  EXPECT_NE(ask(session, one, false) % options.prefill_chunk, 0u);
+  ask(session, other, true);
+  EXPECT_EQ(logits, alone);
 }
 
 TEST(Chat, RefusesWhatTheModelCannotTake) {

@@ -139,7 +139,7 @@ TEST(DraftAnswers, WhatOverflowsBesideGuessesIsComputedWithoutThem) {
       return true;
     };
     session_options.log = [&](LogLevel, std::string_view line) {
-      if (line.find("guessed tokens") == std::string_view::npos) return;
+      if (line.find("draft tokens") == std::string_view::npos) return;
       attention::SetFaults("");
       ++warnings;
     };

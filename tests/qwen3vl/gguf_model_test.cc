@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "hw/float16.h"
+#include "qwen3vl/qwen3vl.h"
 #include "qwen3vl/weights.h"
 #include "support/expect_error.h"
 #include "support/golden.h"
@@ -262,6 +263,14 @@ TEST_F(MmprojSearch, AFolderWithOneTextModelStandsForIt) {
   EXPECT_ERROR(ErrorCode::kNotFound, "like " + dir_.File("b.gguf"), LoadModelFiles(dir_.path().string()));
 }
 
+TEST_F(MmprojSearch, AFolderWithOneSplitModelStandsForIt) {
+  Copy("tiny-q-q4_1-split-00001-of-00002.gguf", "m-00001-of-00002.gguf");
+  Copy("tiny-q-q4_1-split-00002-of-00002.gguf", "m-00002-of-00002.gguf");
+  EXPECT_EQ(LoadModelFiles(dir_.path().string()).config.name, "Tiny Q");
+  Copy("tiny-moe-bf16.gguf", "m.gguf");
+  EXPECT_ERROR(ErrorCode::kNotFound, "for GGUF name the file", LoadModelFiles(dir_.path().string()));
+}
+
 TEST_F(MmprojSearch, TheNearestNameWins) {
   Copy("mmproj-tiny-moe-f16.gguf", "mmproj-model-instruct-f16.gguf");
   Copy("mmproj-tiny-moe-q8_0.gguf", "mmproj-model-thinking-q8_0.gguf");
@@ -275,6 +284,7 @@ TEST_F(MmprojSearch, EquallyNearNamesAreAnError) {
   Copy("mmproj-tiny-moe-q8_0.gguf", "mmproj-zz.gguf");
   const std::string model = Copy("tiny-moe-bf16.gguf", "model.gguf");
   EXPECT_ERROR(ErrorCode::kInvalidArgument, "name one with --mmproj", LoadModelFiles(model));
+  EXPECT_FALSE(TextCodec::Load(model).Encode("a").empty());  // which needs none
 }
 
 TEST_F(MmprojSearch, DamagedOneIsLeftOutWithAWarning) {

@@ -3,12 +3,15 @@
 // the address sanitizer these also show that nothing leaks on the way out.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "qwen3vl/image.h"
 #include "qwen3vl/image_orientation.h"
+#include "support/expect_error.h"
 #include "support/golden.h"
 #include "support/seeded.h"
 #include "support/temp_dir.h"
@@ -46,6 +49,36 @@ TEST(BadImage, Empty) {
   EXPECT_EQ(Decode({}).code, ErrorCode::kCorruptFile);
   const test::TempDir folder;
   EXPECT_THROW(LoadImage(folder.Write("empty.png", "")), Error);
+}
+
+// A program that rewrites its picture in place must not end this one: a mapping would (SIGBUS).
+TEST(BadImage, CutShortWhileItIsRead) {
+  const test::TempDir folder;
+  RgbImage noise{.width = 512, .height = 512, .pixels = std::vector<uint8_t>(3 * 512 * 512)};
+  for (size_t i = 0; i < noise.pixels.size(); ++i)  // so that the file has many pages
+    noise.pixels[i] = static_cast<uint8_t>((i * 2654435761u) >> 20);
+  const std::vector<uint8_t> png = EncodePng(noise);
+  const std::string bytes(png.begin(), png.end()), path = folder.Write("picture.png", bytes);
+  std::atomic<bool> done = false;
+  std::thread rewriter([&] {
+    while (!done) folder.Write("picture.png", bytes);
+  });
+  for (int i = 0; i < 50; ++i) {
+    try {
+      EXPECT_EQ(LoadImage(path).pixels, noise.pixels);
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::kCorruptFile) << e.what();
+    }
+  }
+  done = true;
+  rewriter.join();
+}
+
+TEST(BadImage, LargerThanAnyPicture) {
+  const test::TempDir folder;
+  const std::string path = folder.Write("disk.img", "x");
+  std::filesystem::resize_file(path, (uintmax_t{1} << 30) + 1);  // of holes
+  EXPECT_ERROR(ErrorCode::kUnsupported, "disk.img: more than 1073741824 bytes", LoadImage(path));
 }
 
 TEST(BadImage, Garbage) {

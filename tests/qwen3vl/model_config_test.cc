@@ -7,6 +7,7 @@
 #include <functional>
 #include <limits>
 
+#include "qwen3vl/model.h"
 #include "qwen3vl/qwen3vl.h"
 #include "qwen3vl/weights.h"
 #include "support/expect_error.h"
@@ -107,6 +108,21 @@ TEST_F(HfConfigTest, OneEndTokenMayStandAlone) {
   EXPECT_EQ(Header().config.sampling.stop_ids, (std::vector<int32_t>{5}));
 }
 
+TEST_F(HfConfigTest, WithoutAnEndTokenTheUsualOnesEndAnAnswer) {
+  Change("config.json", [](json& c) {
+    c.erase("eos_token_id");
+    c["text_config"].erase("eos_token_id");
+  });
+  Change("generation_config.json", [](json& c) { c.erase("eos_token_id"); });
+  dir_.Write("tokenizer.json", R"({"model": {"vocab": {"a": 0}}, "added_tokens": [
+      {"id": 7, "content": "<|endoftext|>"}, {"id": 5, "content": "<|im_end|>"}]})");
+  std::vector<std::string> warnings;
+  const Model model = Model::Load(
+      dir_.path().string(), {.log = [&](LogLevel, std::string_view line) { warnings.emplace_back(line); }});
+  EXPECT_EQ(model.impl()->files.config.sampling.stop_ids, (std::vector<int32_t>{5, 7}));
+  EXPECT_THAT(warnings, testing::Contains(testing::HasSubstr("no eos_token_id")).Times(1));
+}
+
 TEST_F(HfConfigTest, ReportsNumbersInTheirFewestDigits) {
   const FileReport report = InspectModel(dir_.path().string());
   EXPECT_THAT(report.config, testing::Contains(testing::Pair("rope theta", "5000000")));
@@ -120,6 +136,23 @@ TEST_F(HfConfigTest, SamplesOnlyWhereTheFileSaysSo) {
   });
   EXPECT_FALSE(Header().config.sampling.do_sample);
   EXPECT_EQ(Header().config.sampling.min_p, 0.25f);
+}
+
+// GenerationConfig of transformers 4.57: temperature 1, top_p 1, top_k 50.
+TEST_F(HfConfigTest, SamplesAsTheReferenceWhereTheFileIsSilent) {
+  Change("generation_config.json", [](json& c) {
+    for (const char* key : {"temperature", "top_p", "top_k"}) c.erase(key);
+  });
+  const SamplingDefaults silent = Header().config.sampling;
+  EXPECT_TRUE(silent.do_sample);
+  EXPECT_EQ(silent.temperature, 1.0f);
+  EXPECT_EQ(silent.top_p, 1.0f);
+  EXPECT_EQ(silent.top_k, 50u);
+  fs::remove(dir_.File("generation_config.json"));
+  const SamplingDefaults published = Header().config.sampling;
+  EXPECT_EQ(published.temperature, 0.7f);
+  EXPECT_EQ(published.top_p, 0.8f);
+  EXPECT_EQ(published.top_k, 20u);
 }
 
 TEST_F(HfConfigTest, FindsTheChatTemplateInEveryPlace) {

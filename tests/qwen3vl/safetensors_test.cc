@@ -106,6 +106,12 @@ TEST_F(SafetensorsTest, RefusesBrokenEntries) {
                       8);
   ExpectCorruptHeader("overflows",
                       R"({"a":{"dtype":"F32","shape":[4294967296,4294967296,2],"data_offsets":[0,8]}})", 8);
+  std::string zeros = "0";
+  for (int i = 0; i < 100'000; ++i) zeros += ",0";
+  ExpectCorruptHeader("a.shape: found an array of 100001, want at most 16",
+                      R"({"a":{"dtype":"U8","shape":[)" + zeros + R"(],"data_offsets":[0,0]}})", 0);
+  ExpectCorruptHeader("a.data_offsets: found an array of 100001, want at most 2",
+                      R"({"a":{"dtype":"U8","shape":[0],"data_offsets":[)" + zeros + "]}}", 0);
   ExpectCorruptHeader(
       "share bytes",
       R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[3,7]}})",

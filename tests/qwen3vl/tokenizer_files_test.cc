@@ -10,6 +10,7 @@
 #include "qwen3vl/error.h"
 #include "qwen3vl/qwen3vl.h"
 #include "qwen3vl/tokenizer.h"
+#include "qwen3vl/tokenizer_json.h"
 #include "support/expect_error.h"
 #include "support/temp_dir.h"
 
@@ -161,6 +162,29 @@ TEST(TokenizerFiles, GoodCounterpartsLoad) {
     const test::TempDir folder;
     for (const auto& [name, content] : files) folder.Write(name, content);
     EXPECT_EQ(Tokenizer::Load(Folder(folder)).Encode("abba"), (std::vector<int32_t>{2, 1, 0}));
+  }
+}
+
+TEST(TokenizerFiles, KeepOnlyWhatIsAskedFor) {
+  const std::string text = R"({"model":{"type":"BPE","more":[1,2,{"type":3}],"vocab":{"a":0}},"version":"1",)"
+                           R"("added_tokens":[{"id":1,"content":"x","note":"y"},{"note":"z"}]})";
+  std::vector<std::string> asked;
+  const qwen3vl::TokenizerJson parsed =
+      ParseTokenizerJson(text, "f", "model/vocab", "model/merges", [&](std::string_view path) {
+        asked.emplace_back(path);
+        return path == "model/type";
+      });
+  EXPECT_THAT(parsed.scalars, testing::ElementsAre(testing::Pair("model/type", "BPE")));
+  EXPECT_THAT(asked, testing::Contains("model/more/2/type"));
+  EXPECT_EQ(parsed.n_added, 2u);
+  EXPECT_TRUE(ParseTokenizerJson(text, "f", "model/vocab", "model/merges").scalars.empty());
+}
+
+TEST(TokenizerFiles, AreRefusedOver64MiB) {
+  for (const char* name : {"tokenizer.json", "vocab.json"}) {
+    const test::TempDir folder;
+    std::filesystem::resize_file(folder.Write(name, kGoodVocab), (uintmax_t{64} << 20) + 1);
+    ExpectRefused(Folder(folder), ErrorCode::kCorruptFile, "67108865 bytes, want at most 64 MiB");
   }
 }
 

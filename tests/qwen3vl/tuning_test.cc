@@ -39,7 +39,12 @@ class TuningTest : public testing::Test {
     });
   }
 
-  const hw::CpuInfo cpu_ = hw::ProbeCpu();
+  // This machine, but that it lets so many threads run whatever the machine of the test does.
+  const hw::CpuInfo cpu_ = [] {
+    hw::CpuInfo cpu = hw::ProbeCpu();
+    cpu.logical_cores = 8;
+    return cpu;
+  }();
   const test::TempDir cache_;
   std::vector<std::string> warnings_;
 
@@ -83,6 +88,16 @@ TEST_F(TuningTest, EveryShapeOfHeadsHasItsOwnFastestThreadCount) {
   EXPECT_EQ(Threads(128, 4), 5u);
   EXPECT_EQ(Threads(64, 1), 7u);
   EXPECT_EQ(Threads(128, 2), cpu_.default_threads);
+}
+
+// A container's quota or taskset may leave fewer than there were when it was measured.
+TEST_F(TuningTest, MoreThreadsThanThisProcessMayUseAreNotTaken) {
+  TuningEntry next = Entry(3, 64, /*fastest=*/true);
+  next.plan.head_dim = 64;
+  StoreTuning(TuningPath(), {Entry(9, 64, /*fastest=*/true), next});
+  EXPECT_EQ(Threads(128, 4), cpu_.default_threads);
+  const HeadShape heads[] = {{128, 4}, {64, 4}};
+  EXPECT_EQ(TunedThreads(cpu_, heads), 3u);
 }
 
 TEST_F(TuningTest, OneCountAloneSaysNothingAboutWhichIsFastest) {
@@ -145,6 +160,7 @@ TEST_F(TuningTest, WhatCannotBeWrittenIsSaid) {
 }
 
 TEST_F(TuningTest, RunsUseItUnlessATileIsForcedOrItIsNotWanted) {
+  if (hw::ProbeCpu().logical_cores < 2) GTEST_SKIP() << "two threads may not run here";
   StoreTuning(TuningPath(), {Entry(2, 96, /*fastest=*/true)});
   const hw::AttentionProblem prompt{.q_len = 512, .kv_len = 4096};
   const Runtime tuned(SessionOptions{.threads = 2});

@@ -42,6 +42,8 @@ class LayerRun {
     RowWise(preset);
   }
   bool ran() const { return ran_; }
+  // Whether a row was left out for --max-standard.
+  bool beyond_standard() const { return beyond_standard_; }
 
  private:
   bool Wanted(const std::string& layer) const {
@@ -152,10 +154,12 @@ class LayerRun {
   }
 
   // Why this path is not measured on this problem; empty: it is.
-  std::string WhyNot(const AttentionProblem& problem, AttentionForm path) const {
+  std::string WhyNot(const AttentionProblem& problem, AttentionForm path) {
     if (IsTiled(path)) return "";
-    if (AttentionFlop(problem) * static_cast<double>(problem.layers) > options_.max_standard_flop)
-      return "would take minutes";
+    if (AttentionFlop(problem) * static_cast<double>(problem.layers) > options_.max_standard_flop) {
+      beyond_standard_ = true;
+      return "more GFLOP than --max-standard";
+    }
     const size_t available = hw::ProbeCpu().memory_available_bytes;
     if (path == AttentionForm::kWeights && available != 0 && AttentionWeightBytes(problem) > available / 4)
       return "weights of " + std::to_string(AttentionWeightBytes(problem) >> 20) + " MiB";
@@ -261,7 +265,7 @@ class LayerRun {
   PeakMeter* peaks_;
   const std::function<void(const Row&)>& sink_;
   size_t threads_;
-  bool ran_ = false;
+  bool ran_ = false, beyond_standard_ = false;
 };
 
 }  // namespace
@@ -293,6 +297,11 @@ void RunLayers(const LayerOptions& options, const MeasureOptions& measure, PeakM
     for (const Preset* preset : FindPresets(name)) presets.push_back(preset);
   LayerRun run(options, measure, peaks, sink);
   for (const Preset* preset : presets) run.Run(*preset);
+  if (!run.ran() && run.beyond_standard())
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        "nothing to measure: standard attention of these problems has more GFLOP than --max-standard; "
+        "raise it, or give shorter --lengths or --contexts");
   if (!run.ran())
     throw Error(ErrorCode::kInvalidArgument,
                 "nothing to measure: no layer of these presets fits --kind and --dtype; kinds are "

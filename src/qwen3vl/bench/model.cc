@@ -16,15 +16,6 @@ namespace {
 
 constexpr size_t kFirstTokens = 8;  // of the call before the first measurement, where the cache is empty
 
-GenerateOptions Greedy(size_t tokens) {
-  GenerateOptions o;
-  o.max_tokens = tokens;
-  o.sampling = SamplingOptions{};
-  o.ignore_end = true;
-  o.draft_tokens = 0;  // how long a step takes is measured, not how many of them an answer needs
-  return o;
-}
-
 class ModelRun {
  public:
   ModelRun(const ModelOptionsBench& options, const MeasureOptions& measure)

@@ -78,6 +78,15 @@ RowSink WithPathOf(const Session& session, const RowSink& sink) {
   };
 }
 
+GenerateOptions Greedy(size_t tokens) {
+  GenerateOptions o;
+  o.max_tokens = tokens;
+  o.sampling = SamplingOptions{};
+  o.ignore_end = true;
+  o.draft_tokens = 0;  // how long a step takes is measured, not how many of them an answer needs
+  return o;
+}
+
 const Reply& Finished(const Reply& reply) {
   if (reply.finish == FinishReason::kCancelled) throw Error(ErrorCode::kCancelled, "interrupted");
   return reply;

@@ -25,6 +25,9 @@ std::string RepackOf(const Model& model);
 // Hands rows on with the paths and the tile that ran on `session`.
 RowSink WithPathOf(const Session& session, const RowSink& sink);
 
+// `tokens` likeliest tokens, end tokens too, one a step.
+GenerateOptions Greedy(size_t tokens);
+
 // Throws Error(kCancelled) when the reply was cut short.
 const Reply& Finished(const Reply& reply);
 

@@ -76,12 +76,12 @@ std::string HandoverNote(const std::vector<Row>& rows) {
   const std::vector<double> all = HandoversNs(rows);
   if (all.empty()) return "";
   const auto [least, most] = std::ranges::minmax(all);
-  std::string note = "handover of a cache line between two threads: " + FormatValue(least) + " to " +
-                     FormatValue(most) + " ns";
+  std::string note = "core-to-core latency: " + FormatValue(least) + " to " + FormatValue(most) + " ns";
   if (most >= kCoresMoved * least)
     note +=
-        "; their cores moved together and apart, as those of a virtual machine do: so does the speed of "
-        "memory, and shares are of each round's own";
+        "; the threads' cores were moved, as a virtual machine's are, and memory bandwidth changed with "
+        "them: "
+        "shares are of each round's own";
   return note + "\n";
 }
 

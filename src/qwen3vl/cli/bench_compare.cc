@@ -41,8 +41,8 @@ Command AddBenchCompare(CLI::App& bench) {
   const auto state = std::make_shared<State>();
   CLI::App* app =
       bench.add_subcommand("compare", "Says which rows of two results are faster, slower or noise");
-  app->add_option("BEFORE", state->before, "result in JSON or JSON lines")->required();
-  app->add_option("AFTER", state->after, "another of the same measurements")->required();
+  RefuseEmpty(app->add_option("BEFORE", state->before, "result in JSON or JSON lines"))->required();
+  RefuseEmpty(app->add_option("AFTER", state->after, "another of the same measurements"))->required();
   AddReal(*app, "--alpha", state->compare.alpha, "how rare a difference must be by chance; default 0.01", 0,
           1);
   AddReal(*app, "--min-change", state->compare.min_change, "smallest change of the median; default 0.02", 0,

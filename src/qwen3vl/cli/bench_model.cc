@@ -17,7 +17,7 @@ constexpr const char* kModelFooter =
 before; then --prompt new ones are processed, and --generate tokens generated one by one. The error is that of
 the last logits of a short prompt, against float32 throughout: --exact, --kv-type f32 and --attention standard.
 
---answer FILE makes the model say the text of the file, and times that with and without guessed tokens (run --draft),
+--answer FILE makes the model say the text of the file, and times that with and without draft tokens (run --draft),
 in turn. FILE is JSON: {"name": "boxes", "prompt": "Where are the cats?", "answer": "[{\"bbox_2d\": ..."}.
 
 Examples:
@@ -59,6 +59,15 @@ struct ImageState {
   bench::ImageOptionsBench image;
 };
 
+// Of a picture that `run` would read.
+std::pair<size_t, size_t> ParsePictureSize(const std::string& text) {
+  const size_t most = PictureOptions{}.max_pixels;
+  const std::pair<size_t, size_t> size = ParseSize("--sizes", text);
+  if (size.first > most / size.second)
+    throw CLI::ValidationError("--sizes", "'" + text + "', want at most " + std::to_string(most) + " pixels");
+  return size;
+}
+
 ExitCode BenchModel(ModelState& state, Console& console) {
   for (const std::string& path : state.answers) state.model.answers.push_back(ReadAnswer(path));
   if (state.model.prompt_tokens == 0 && state.model.generate_tokens == 0 && state.model.answers.empty())
@@ -82,7 +91,8 @@ Command AddBenchModel(CLI::App& bench) {
            0, kMaxTokens);
   AddCounts(*app, "--depths", state->model.depths, "tokens in the cache before; default 0,4096", 0,
             kMaxTokens);
-  app->add_option("--answer", state->answers, "also time an answer, with and without guesses; repeatable")
+  RefuseEmpty(app->add_option("--answer", state->answers,
+                              "also time an answer, with and without draft tokens; repeatable"))
       ->type_name("FILE")
       ->allow_extra_args(false);
   app->footer(kModelFooter);
@@ -98,7 +108,7 @@ Command AddBenchImage(CLI::App& bench) {
          [state](const std::string& text) {
            state->image.sizes.clear();
            for (const std::string& item : SplitList(text, ','))
-             state->image.sizes.push_back(ParseSize("--sizes", item));
+             state->image.sizes.push_back(ParsePictureSize(item));
            if (state->image.sizes.empty())
              throw CLI::ValidationError("--sizes",
                                         "'" + text + "', want WIDTHxHEIGHT with commas between them");

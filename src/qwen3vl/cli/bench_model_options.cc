@@ -8,17 +8,15 @@ namespace qwen3vl::cli {
 
 void AddWholeModelOptions(CLI::App& app, CommonOptions& common, BenchOptions& bench, bool model_required) {
   constexpr size_t kMaxTokens = size_t{1} << 20;
-  app.add_option("-m,--model", common.model, "Hugging Face folder or GGUF file")
-      ->type_name("MODEL")
+  AddPath(app, "-m,--model", common.model, "Hugging Face folder or GGUF file", "MODEL")
       ->required(model_required);
-  app.add_option("--mmproj", common.mmproj, "vision GGUF; found beside the text GGUF when not given")
-      ->type_name("FILE");
+  AddPath(app, "--mmproj", common.mmproj, "vision GGUF; default: found next to the text GGUF", "FILE");
   SessionOptions& s = common.session;
   AddPathOptions(app, s);
   AddGpuOptions(app, s);
   AddRepack(app, common.repack);
-  AddCount(app, "--chunk", s.prefill_chunk, "prompt tokens at a time; default 512", 1, kMaxTokens);
-  app.add_flag("--exact", s.exact, "quantised weights times float activations");
+  AddCount(app, "--chunk", s.prefill_chunk, "prompt tokens processed at a time; default 512", 1, kMaxTokens);
+  app.add_flag("--exact", s.exact, "keep activations in floats with quantised weights");
   bench.measure.samples = 5;
   bench.measure.max_variant_s = 60;
   AddBenchOptions(app, bench);

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qwen3vl/cli/bench_options.h"
 
-#include <charconv>
-
 #include "qwen3vl/bench/rounds.h"
 #include "qwen3vl/cli/text_format.h"
 
@@ -17,21 +15,16 @@ CLI::Option* AddTaken(CLI::App& app, const std::string& name, const std::string&
   return app.add_option_function<std::string>(name, std::move(take), help)->type_name(type);
 }
 
-// The shortest text that is read back as this number.
-std::string Exact(double value) {
-  char text[32];
-  return {text, std::to_chars(text, text + sizeof text, value).ptr};
-}
-
 }  // namespace
 
 std::string BenchOptions::CommandTail(const std::string& isa) const {
   const bench::MeasureOptions& m = measure;
-  std::string tail = " --samples " + std::to_string(m.samples) + " --max-seconds " + Exact(m.max_variant_s);
+  std::string tail =
+      " --samples " + std::to_string(m.samples) + " --max-seconds " + NumberText(m.max_variant_s);
   if (m.warmup != bench::MeasureOptions{}.warmup) tail += " --warmup " + std::to_string(m.warmup);
-  if (m.seconds > 0) tail += " --seconds " + Exact(m.seconds);
-  if (m.quiet_s > 0) tail += " --quiet " + Exact(m.quiet_s);
-  if (m.cooldown_s > 0) tail += " --cooldown " + Exact(m.cooldown_s);
+  if (m.seconds > 0) tail += " --seconds " + NumberText(m.seconds);
+  if (m.quiet_s > 0) tail += " --quiet " + NumberText(m.quiet_s);
+  if (m.cooldown_s > 0) tail += " --cooldown " + NumberText(m.cooldown_s);
   std::string cpus;
   for (const size_t cpu : m.pin) cpus += (cpus.empty() ? "" : ",") + std::to_string(cpu);
   if (!cpus.empty()) tail += " --pin " + cpus;
@@ -52,7 +45,7 @@ CLI::Option* AddCounts(CLI::App& app, const std::string& name, std::vector<size_
 void AddMaxStandard(CLI::App& app, bench::LayerOptions& options) {
   constexpr double kGiga = 1e9;
   AddTaken(app, "--max-standard",
-           "standard attention is left out of problems with more GFLOP; default " +
+           "skip standard attention for problems of more GFLOP; default " +
                FormatNumber(options.max_standard_flop / kGiga, 0),
            "X", [&options](const std::string& text) {
              options.max_standard_flop =
@@ -70,26 +63,27 @@ CLI::Option* AddWords(CLI::App& app, const std::string& name, std::vector<std::s
 }
 
 void AddBenchOptions(CLI::App& app, BenchOptions& o) {
+  const OptionGroup group(app, "Measurement");
   bench::MeasureOptions& m = o.measure;
-  app.add_flag("--verbose", o.verbose, "also print what the engine says for information");
-  AddCount(app, "--threads", o.threads, "threads; default: the physical fast cores", 1, kMaxThreads);
-  AddWords(app, "--isa", o.isas,
-           "instruction sets, one after the other: baseline, sse4, avx2, avx512, avx512vnni", "NAME,NAME");
-  AddCount(app, "--samples", m.samples, "timings of each row; default " + std::to_string(m.samples), 1,
+  app.add_flag("--verbose", o.verbose, "also print informational messages");
+  AddCount(app, "--threads", o.threads, "threads; default: one per physical performance core", 1,
+           kMaxThreads);
+  AddWords(app, "--isa", o.isas, "instruction sets to measure: baseline, sse4, avx2, avx512, avx512vnni",
+           "NAME,NAME");
+  AddCount(app, "--samples", m.samples, "samples of each row; default " + std::to_string(m.samples), 1,
            kMaxSamples);
-  AddCount(app, "--warmup", m.warmup, "untimed calls before; default 1", 1, kMaxSamples);
+  AddCount(app, "--warmup", m.warmup, "untimed calls before the samples; default 1", 1, kMaxSamples);
   AddReal(app, "--max-seconds", m.max_variant_s,
           "after " + std::to_string(bench::kMinSamples) +
-              " samples a row ends when it has taken so long; default " + FormatNumber(m.max_variant_s, 0),
+              " samples, stop a row that has taken this long; default " + FormatNumber(m.max_variant_s, 0),
           0, kMaxSeconds);
-  AddReal(app, "--seconds", m.seconds, "sustained: take samples for so long, however many", 0, kMaxSeconds);
+  AddReal(app, "--seconds", m.seconds, "sustained speed: keep sampling for this long", 0, kMaxSeconds);
   AddReal(app, "--cooldown", m.cooldown_s, "seconds of rest before every round of samples", 0, kMaxSeconds);
-  AddReal(
-      app, "--quiet", m.quiet_s,
-      "count samples only that begin and end while nobody else uses the cores; wait so many seconds for them",
-      0, kMaxSeconds);
-  AddCounts(app, "--pin", m.pin, "processors that the threads are put on, in this order", 0, kMaxCpu);
-  app.add_flag("--no-peaks", o.no_peaks, "do not measure what the machine can do");
+  AddReal(app, "--quiet", m.quiet_s,
+          "count only samples taken while nobody else uses the cores; wait up to X seconds in all for them",
+          0, kMaxSeconds);
+  AddCounts(app, "--pin", m.pin, "pin threads to these logical CPUs, in this order", 0, kMaxCpu);
+  app.add_flag("--no-peaks", o.no_peaks, "do not measure the FMA peak and memory bandwidth");
   AddTaken(app, "--format", "table, markdown, csv, json or jsonl; default table", "FORMAT",
            [&o](const std::string& text) {
              const auto format = bench::OutputFormatFromName(text);
@@ -98,7 +92,7 @@ void AddBenchOptions(CLI::App& app, BenchOptions& o) {
                                           "'" + text + "', want table, markdown, csv, json or jsonl");
              o.format = *format;
            });
-  app.add_option("--report", o.report, "also write one HTML page with plots")->type_name("FILE.html");
+  AddPath(app, "--report", o.report, "also write an HTML page with plots", "FILE.html");
   app.add_flag_callback(
       "--json", [&o] { o.format = bench::OutputFormat::kJson; }, "the same as --format json");
 }

@@ -50,6 +50,20 @@ std::vector<std::string> UsualIsas() {
   return isas.size() > 1 ? isas : std::vector<std::string>{};
 }
 
+void RefuseContradictions(const CLI::App& app, const State& state) {
+  const auto refuse = [](const char* option, const std::string& why) {
+    throw CLI::ValidationError(option, why);
+  };
+  if (!state.model.empty() && app.count("--preset")) refuse("--preset", "excludes -m, want one of them");
+  if (state.model.empty() && app.count("--mmproj"))
+    refuse("--mmproj", "belongs to a model, want -m MODEL with it");
+  if (app.count("--threads") && app.count("--thread-counts"))
+    refuse("--threads", "excludes --thread-counts, want one of them");
+  if (state.tune.prompt > state.tune.keys)
+    refuse("--prompt", std::to_string(state.tune.prompt) + " query rows, want at most the " +
+                           std::to_string(state.tune.keys) + " of --keys");
+}
+
 ExitCode Tune(State& state, Console& console) {
   const std::string path = TuningPath();
   if (path.empty() && !state.dry_run)
@@ -91,9 +105,8 @@ Command AddBenchTune(CLI::App& bench) {
   const auto state = std::make_shared<State>();
   CLI::App* app =
       bench.add_subcommand("tune", "Measures how attention runs fastest on this machine, and stores it");
-  app->add_option("-m,--model", state->model, "tune for this model instead of a preset")->type_name("MODEL");
-  app->add_option("--mmproj", state->mmproj, "its vision GGUF; found beside the text GGUF when not given")
-      ->type_name("FILE");
+  AddPath(*app, "-m,--model", state->model, "tune for this model instead of a preset", "MODEL");
+  AddPath(*app, "--mmproj", state->mmproj, "its vision GGUF; default: found next to the text GGUF", "FILE");
   AddWords(*app, "--preset", state->presets, "tune for these shapes; default qwen3vl-4b", "NAME,NAME");
   AddCounts(*app, "--tiles", state->tune.tiles, "key/value rows a step; default 64,128,256,512", 1, kMaxTile);
   AddCounts(*app, "--q-rows", state->tune.q_rows, "query rows a task; default 48,96,192,384,768", 1,
@@ -109,7 +122,10 @@ Command AddBenchTune(CLI::App& bench) {
   state->bench.no_peaks = true;
   AddBenchOptions(*app, state->bench);
   app->footer(kFooter);
-  return {app, [state](Console& console) { return Tune(*state, console); }};
+  return {app, [state, app](Console& console) {
+            RefuseContradictions(*app, *state);
+            return Tune(*state, console);
+          }};
 }
 
 }  // namespace qwen3vl::cli

@@ -5,7 +5,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <new>
 #include <optional>
+#include <utility>
 
 #include "qwen3vl/cli/command.h"
 #include "qwen3vl/cli/demo_model.h"
@@ -19,7 +21,7 @@ namespace qwen3vl::cli {
 namespace {
 
 constexpr const char* kFooter =
-    R"(Without -m the demo model answers, which comes along and knows simple drawn scenes.
+    R"(Without -m the bundled demo model answers; it knows only simple drawn scenes.
 
 Every line is a turn; a line that ends in \ goes on in the next one. In a terminal lines can be edited, and the arrow
 keys bring earlier ones back. Lines that begin with / are commands:
@@ -27,8 +29,9 @@ keys bring earlier ones back. Lines that begin with / are commands:
   /video DIR    a clip for the next question       /help    list these
   /quit         leave (as Ctrl-D does)
 Ctrl-C stops the answer, not the program; a question without any answer yet is dropped. What a turn shares with the one
-before, pictures included, is not computed again. Where --max-image-tokens is not given, a picture gets at most a
-quarter of the context. Without a terminal on stdin the exit code is 1 when a turn failed.
+before, pictures included, is not computed again. A picture or clip gets at most a quarter of the
+context unless --max-image-tokens or --max-video-tokens says otherwise. Without a terminal on stdin a question whose
+picture or clip failed is not asked, and the exit code is 1 when a turn failed.
 
 Examples:
   qwen3vl chat -m Qwen3VL-4B-Instruct-Q4_K_M.gguf
@@ -45,23 +48,6 @@ struct ChatState {
   GenerateOptions generate;
   std::optional<std::string> system;
 };
-
-// The turn to remember: reasoning apart from the answer, as the template wants it.
-Message AssistantTurn(const std::string& text) {
-  constexpr std::string_view kOpen = "<think>", kClose = "</think>";
-  const size_t end = text.find(kClose);
-  Message message = TextMessage("assistant", text);
-  if (end == std::string::npos) return message;
-  const size_t open = text.find(kOpen);
-  const size_t begin = open < end ? open + kOpen.size() : 0;
-  const auto trim = [](std::string s) {
-    s.erase(0, std::min(s.find_first_not_of('\n'), s.size()));
-    return s.substr(0, s.find_last_not_of('\n') + 1);
-  };
-  message.reasoning = trim(text.substr(begin, end - begin));
-  message.parts.front().text = trim(text.substr(end + kClose.size()));
-  return message;
-}
 
 // What is meant by the rest of a line: the file of just that name, else without the spaces and quotes that
 // terminals put around a file dropped on them, and with ~/ as a shell reads it.
@@ -103,13 +89,15 @@ class Conversation {
   void Clear() {
     messages_.clear();
     pending_.clear();
+    lacking_.clear();
     if (state_.system) messages_.push_back(TextMessage("system", *state_.system));
   }
 
   bool Do(const std::string& line) {
-    const size_t space = line.find(' ');
+    constexpr const char* kBlank = " \t";
+    const size_t space = line.find_first_of(kBlank);
     const std::string name = line.substr(0, space);
-    const size_t value_at = space == std::string::npos ? space : line.find_first_not_of(' ', space);
+    const size_t value_at = space == std::string::npos ? space : line.find_first_not_of(kBlank, space);
     const std::string value = value_at == std::string::npos ? "" : line.substr(value_at);
     if (name == "/quit" || name == "/exit") return false;
     if (name == "/clear") {
@@ -117,18 +105,22 @@ class Conversation {
       engine_.session.Reset();
     } else if (name == "/help") {
       console_.Note(kHelp);
-    } else if ((name == "/image" || name == "/video") && !value.empty()) {
-      Attach({name == "/video", FileName(value)});
+    } else if (name == "/image" || name == "/video") {
+      if (!Attach(name, value)) lacking_ = name + " " + value;
     } else {
-      Complain(name == "/image" || name == "/video" ? name + ": want a file name after it"
-                                                    : name + ": unknown; " + kHelp);
+      Complain(name + ": unknown; " + kHelp);
     }
     return true;
   }
 
-  void Attach(const MediaArgument& argument) {
+  // False, after a complaint, where the picture or clip is not taken.
+  bool Attach(const std::string& command, const std::string& value) {
+    if (value.empty()) return Complain(command + ": want a file name after it");
     if (engine_.model.info().vision_layers == 0)
-      return Complain(argument.value + ": a text-only model cannot take pictures");
+      return Complain(value +
+                      ": a text-only model cannot take pictures; for a GGUF file name its vision file with "
+                      "--mmproj");
+    const MediaArgument argument{command == "/video", FileName(value)};
     try {
       Medium medium = LoadMedium(argument, state_.media);
       const std::string description = DescribeMedium(medium, engine_);
@@ -140,12 +132,20 @@ class Conversation {
                         " has no room for it; start with --ctx or --max-image-tokens");
       console_.Note(description);
       pending_.push_back(std::move(medium));
+      return true;
     } catch (const std::exception& e) {
-      Complain(e.what());
+      return Complain(e.what());
     }
   }
 
   void Ask(const std::string& text) {
+    // A script takes the answer for one about the picture; a person has read the complaint.
+    if (!lacking_.empty() && !isatty(STDIN_FILENO)) {
+      Complain("not asked: '" + text + "' lacks " + lacking_ + ", which failed");
+      pending_.clear();
+      return lacking_.clear();
+    }
+    lacking_.clear();
     messages_.push_back(UserTurn(pending_, text));
     const CancelOnInterrupt guard(engine_.session);
     try {
@@ -159,12 +159,15 @@ class Conversation {
       if (reply.finish == FinishReason::kCancelled && reply.ids.empty()) {
         DropTurn();
       } else {
-        messages_.push_back(AssistantTurn(reply.text));
+        messages_.push_back(TextMessage("assistant", reply.text));  // the template tells reasoning apart
         pending_.clear();
       }
     } catch (const Error& e) {
       const bool too_long = e.code() == ErrorCode::kInvalidArgument;
       Complain(e.what() + std::string(too_long ? "; /clear makes room" : ""));
+      DropTurn();
+    } catch (const std::bad_alloc&) {
+      Complain("out of memory");
       DropTurn();
     }
   }
@@ -178,10 +181,12 @@ class Conversation {
     console_.Note(dropped);
   }
 
-  void Complain(const std::string& why) {
+  // Returns false, for those who say so.
+  bool Complain(const std::string& why) {
     failed_ = true;
     console_.Note(why);
     if (state_.common.json) console_.OutJson({{"error", why}}, /*indented=*/false);
+    return false;
   }
 
   const ChatState& state_;
@@ -190,6 +195,7 @@ class Conversation {
   GenerateOptions options_;
   std::vector<Message> messages_;
   std::vector<Medium> pending_;  // for the next question
+  std::string lacking_;          // the last command that should have added to them, and failed
   bool failed_ = false;
 };
 
@@ -220,12 +226,13 @@ ExitCode Talk(Conversation& conversation, Console& console) {
   const auto end = [&] { return conversation.failed() && !isatty(STDIN_FILENO) ? kRuntimeError : kDone; };
   TurnLines lines;
   std::string turn, line;
+  bool first = true;
   bool warned = false;  // one Ctrl-C at an empty prompt says how to leave, the next one leaves
   for (;;) {
     const LineReader::Result result = lines.Next(turn.empty() ? "> " : "| ", line);
     if (result == LineReader::Result::kEnd) break;
     if (result == LineReader::Result::kInterrupted) {
-      if (warned) return kInterrupted;
+      if (warned || EndAsked()) return kInterrupted;
       warned = true;
       turn.clear();
       ForgetInterrupt();
@@ -234,6 +241,7 @@ ExitCode Talk(Conversation& conversation, Console& console) {
       continue;
     }
     warned = false;
+    if (std::exchange(first, false)) DropByteOrderMark(line);
     if (lines.MayBeCut(line)) {
       console.Note("not asked: a terminal cuts lines at " + std::to_string(kTerminalLineBytes) +
                    " bytes; end shorter ones with \\, or give long texts from a pipe");
@@ -247,6 +255,7 @@ ExitCode Talk(Conversation& conversation, Console& console) {
     }
     const bool go_on = conversation.Take(turn);
     turn.clear();
+    if (EndAsked()) return kInterrupted;
     ForgetInterrupt();
     if (!go_on) return end();
   }
@@ -272,7 +281,7 @@ ExitCode Chat(ChatState& state, Console& console) {
 
 Command AddChat(CLI::App& root) {
   const auto state = std::make_shared<ChatState>();
-  state->common.pictures_to_fit = 2;  // a conversation seldom stays with one
+  state->common.session.pictures_to_fit = 2;  // a conversation seldom stays with one
   CLI::App* app = root.add_subcommand("chat", "Talks with the model, turn by turn");
   AddModelOptions(*app, state->common, /*model_required=*/false);
   app->add_option("--system", state->system, "system message before the first turn")->type_name("TEXT");

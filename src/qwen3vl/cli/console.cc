@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qwen3vl/cli/console.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdio>
+#include <system_error>
 
 #include "qwen3vl/cli/failure.h"
 #include "qwen3vl/cli/interrupt.h"
+#include "qwen3vl/cli/terminal_line.h"
 #include "qwen3vl/cli/text_format.h"
 
 namespace qwen3vl::cli {
@@ -24,6 +28,13 @@ std::string Amount(const Progress& p) {
          (p.phase == Phase::kEncode ? " blocks" : " tokens");
 }
 
+// Without what a narrow terminal would wrap into a second line, which could not be taken back.
+std::string FittedToTerminal(const std::string& line) {
+  winsize size{};
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return line;
+  return line.substr(0, size.ws_col - 1);
+}
+
 }  // namespace
 
 std::string RenderBar(const Progress& p, double seconds) {
@@ -35,13 +46,14 @@ std::string RenderBar(const Progress& p, double seconds) {
          std::string(kCells - full, '-') + "] " + Amount(p) + "  " + FormatNumber(seconds, 0) + " s";
 }
 
-Console::Console() : terminal_(isatty(STDERR_FILENO) != 0) {}
+Console::Console() : terminal_(isatty(STDERR_FILENO) && TerminalLine::MovesCursor()) {}
 Console::~Console() { ClearBar(); }
 
 void Console::Out(std::string_view text) {
   ClearBar();
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-    throw Failure(kRuntimeError, "standard output cannot be written: is the disk full?");
+    throw Failure(kRuntimeError,
+                  "standard output cannot be written: " + std::generic_category().message(errno));
 }
 
 void Console::OutJson(const Json& document, bool indented) {
@@ -94,7 +106,7 @@ void Console::Draw(const qwen3vl::Progress& progress, bool new_phase) {
   if (bar_shown_ && now - last_drawn_ < kPause) return;
   last_drawn_ = now;
   const double seconds = std::chrono::duration<double>(now - phase_start_).count();
-  std::fputs((kEraseLine + RenderBar(progress, seconds)).c_str(), stderr);
+  std::fputs((kEraseLine + FittedToTerminal(RenderBar(progress, seconds))).c_str(), stderr);
   bar_shown_ = true;
 }
 

@@ -22,7 +22,7 @@ class Console {
   Console(const Console&) = delete;
   Console& operator=(const Console&) = delete;
 
-  bool verbose = false;  // also what the library says for information
+  bool verbose = false;  // also informational messages of the library
 
   // A piece of the result, at once. Throws Failure when stdout takes no more.
   void Out(std::string_view text);

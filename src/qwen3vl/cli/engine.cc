@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "qwen3vl/cli/failure.h"
-#include "qwen3vl/cli/fit_pictures.h"
 #include "qwen3vl/cli/interrupt.h"
 #include "qwen3vl/cli/text_format.h"
 
@@ -48,15 +47,24 @@ size_t CheckMemory(const CommonOptions& options, const ModelInfo& info, const st
                    Console& console) {
   constexpr size_t kUsualSide = 1024;  // of pictures that come later
   const size_t held = DecodedBytes(media);
-  const size_t side = media.empty() && options.pictures_to_fit ? kUsualSide : LargestSide(media);
+  std::vector<MediumSize> sizes = LargestMedia(media);
+  if (sizes.empty()) {
+    const size_t side = options.session.pictures_to_fit ? kUsualSide : 0;
+    sizes.push_back({side, side});
+  }
   const auto estimate = [&](const SessionOptions& session) {
-    MemoryNeed need =
-        InspectModel(
-            options.model,
-            {.mmproj = options.mmproj, .session = session, .image_width = side, .image_height = side})
-            .memory;
-    need.image_stage += held - std::min(held, 3 * side * side);  // that much of them is counted already
-    return need;
+    MemoryNeed most;
+    for (const MediumSize& s : sizes) {
+      MemoryNeed need = InspectModel(options.model, {.mmproj = options.mmproj,
+                                                     .session = session,
+                                                     .image_width = s.width,
+                                                     .image_height = s.height,
+                                                     .image_frames = s.frames})
+                            .memory;
+      need.image_stage += held - std::min(held, s.Bytes());  // that much of them is counted already
+      if (need.total() >= most.total()) most = need;
+    }
+    return most;
   };
   const MemoryNeed need = TakingOptions([&] { return estimate(options.session); });
   const size_t free_bytes = ProbeMachine().memory_available_bytes;
@@ -66,10 +74,11 @@ size_t CheckMemory(const CommonOptions& options, const ModelInfo& info, const st
                DescribeGpuNeed(need, options.session));
   if (need.total() <= available) return available - need.total();
   if (available == 0 || options.session.ignore_memory) return 0;
-  const MemoryQuestion question{.session = options.session,
-                                .context = ContextTokens(options.session, info),
-                                .image_tokens = side * side / std::max<size_t>(info.pixels_per_token, 1),
-                                .available_bytes = available};
+  const MemoryQuestion question{
+      .session = options.session,
+      .context = ContextTokens(options.session, info),
+      .image_tokens = sizes.back().Bytes() / 3 / std::max<size_t>(info.pixels_per_token, 1),
+      .available_bytes = available};
   throw Failure(kRuntimeError, options.model + ": needs " + FormatBytes(need.total()) + " of memory, " +
                                    FormatBytes(available) + " are free; " + MemoryAdvice(question, estimate));
 }
@@ -85,6 +94,10 @@ void Announce(const CommonOptions& options, const Model& model, const Session& s
 }
 
 }  // namespace
+
+size_t ContextTokens(const SessionOptions& session, const ModelInfo& model) {
+  return session.context ? session.context : std::min(kDefaultContext, model.max_seq_len);
+}
 
 void SelectIsa(const CommonOptions& options) {
   if (!options.isa.empty()) TakingOptions([&] { SelectInstructionSet(options.isa); });
@@ -105,19 +118,22 @@ std::string DescribeMedium(const Medium& medium, const Engine& engine) {
   const bool clip = medium.part.clip != nullptr;
   const Picture& picture = clip ? medium.part.clip->frames.front() : *medium.part.picture;
   const PicturePlan plan = PlanOf(medium, engine.session);
+  const size_t groups =
+      clip ? (medium.part.clip->frames.size() + 1) / 2 : 1;  // two frames share their tokens
+  const size_t limit = clip ? engine.session.fitted_video_tokens() : engine.session.fitted_image_tokens();
   const bool fitted =
-      !clip && engine.fitted_image_tokens &&
-      picture.width * picture.height / engine.model.info().pixels_per_token > engine.fitted_image_tokens;
+      limit && groups * picture.width * picture.height / engine.model.info().pixels_per_token > limit;
   return medium.name + ": " + (clip ? Plural(medium.part.clip->frames.size(), "frame") + " of " : "") +
          size(picture) + ", resized to " + size(plan) + ", " + Plural(plan.tokens, "token") +
-         (fitted ? " so that the context holds it (--max-image-tokens, --ctx)" : "");
+         (fitted ? std::string(" so that the context holds it (") +
+                       (clip ? "--max-video-tokens" : "--max-image-tokens") + ", --ctx)"
+                 : "");
 }
 
 Engine StartEngine(const CommonOptions& given, const std::vector<Medium>& media, Console& console) {
   SelectIsa(given);
   const ModelInfo info = LookAtFiles(given, media);
   CommonOptions options = given;
-  const size_t fitted_image_tokens = FitPictures(options, info);
   const size_t left_bytes = CheckMemory(options, info, media, console);
   if (options.repack == RepackChoice::kAuto && left_bytes < info.repackable_bytes)
     options.repack = RepackChoice::kOff;
@@ -134,8 +150,7 @@ Engine StartEngine(const CommonOptions& given, const std::vector<Medium>& media,
   SessionOptions session_options = options.session;
   session_options.log = console.Log();
   session_options.progress = console.Progress();
-  Engine engine{model, TakingOptions([&] { return Session(model, session_options); }), load_s,
-                fitted_image_tokens};
+  Engine engine{model, TakingOptions([&] { return Session(model, session_options); }), load_s};
   for (const Medium& m : media)
     console.Note((m.part.clip ? "clip " : "picture ") + DescribeMedium(m, engine));
   Announce(options, engine.model, engine.session, console);
@@ -160,7 +175,7 @@ std::string Statistics(const Reply& r) {
           Plural(r.ids.size(), "token");
   if (r.ids.size() > 1) line += ", " + FormatNumber(AnswerTokensPerSecond(r), 1) + " t/s";
   if (r.drafted_tokens > 0)
-    line += ", " + std::to_string(r.accepted_tokens) + " of " + Plural(r.drafted_tokens, "guessed token") +
+    line += ", " + std::to_string(r.accepted_tokens) + " of " + Plural(r.drafted_tokens, "draft token") +
             " accepted";
   return line + "; ended by " + std::string(qwen3vl::Name(r.finish));
 }

@@ -17,7 +17,6 @@ struct Engine {
   Model model;
   Session session;
   double load_s = 0;
-  size_t fitted_image_tokens = 0;  // what pictures are shrunk to so that they fit the context; 0: are not
 };
 
 // Throws Failure: kRuntimeError when memory does not suffice (naming the option that would help), kBadFile
@@ -26,6 +25,9 @@ Engine StartEngine(const CommonOptions& options, const std::vector<Medium>& medi
 
 // Selects the instruction set of --isa; kBadUsage when this machine lacks it.
 void SelectIsa(const CommonOptions& options);
+
+// Tokens that the session's context will hold: those asked for, or the default.
+size_t ContextTokens(const SessionOptions& session, const ModelInfo& model);
 
 // Throws Failure(kBadFile) naming the medium when its shape is impossible.
 PicturePlan PlanOf(const Medium& medium, const Session& session);

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <limits>
 #include <memory>
+#include <string_view>
 #include <system_error>
 
 #include "qwen3vl/cli/failure.h"
@@ -26,6 +27,8 @@ constexpr size_t kMaxBytes = size_t{1} << 30;
   throw Failure(kBadFile, path + ": " + why);
 }
 
+std::string ErrnoText() { return std::generic_category().message(errno); }
+
 int32_t ToId(const Json& value, const std::string& where) {
   if (!value.is_number_integer() || value < std::numeric_limits<int32_t>::min() ||
       value > std::numeric_limits<int32_t>::max())
@@ -38,13 +41,14 @@ int32_t ToId(const Json& value, const std::string& where) {
 
 std::string ReadText(const std::string& path) {
   const bool standard = path == "-";
-  if (!standard && std::filesystem::is_directory(path)) RefuseFile(path, "is a folder, want a file");
+  std::error_code problem;  // shows again when the file is opened
+  if (!standard && std::filesystem::is_directory(path, problem)) RefuseFile(path, "is a folder, want a file");
   struct Close {
     void operator()(std::FILE* f) const { std::fclose(f); }
   };
   const std::unique_ptr<std::FILE, Close> owned(standard ? nullptr : std::fopen(path.c_str(), "rbe"));
   std::FILE* file = standard ? stdin : owned.get();
-  if (!file) RefuseFile(path, std::generic_category().message(errno));
+  if (!file) RefuseFile(path, ErrnoText());
   std::string text;
   char block[1 << 16];
   const std::string name = standard ? "standard input" : path;
@@ -52,8 +56,9 @@ std::string ReadText(const std::string& path) {
     text.append(block, n);
     if (text.size() > kMaxBytes) RefuseFile(name, "more than 1 GiB, want less");
   }
+  const std::string why = ErrnoText();
   CheckInterrupted();
-  if (std::ferror(file)) RefuseFile(name, "cannot be read");
+  if (std::ferror(file)) RefuseFile(name, "cannot be read: " + why);
   return text;
 }
 
@@ -74,7 +79,13 @@ Json ParseJson(const std::string& text, const std::string& where) {
   return Json::parse(text);
 }
 
-std::vector<int32_t> ParseIds(const std::string& text, const std::string& where) {
+void DropByteOrderMark(std::string& text) {
+  constexpr std::string_view kMark = "\xEF\xBB\xBF";
+  if (text.starts_with(kMark)) text.erase(0, kMark.size());
+}
+
+std::vector<int32_t> ParseIds(std::string text, const std::string& where) {
+  DropByteOrderMark(text);
   std::vector<int32_t> ids;
   const size_t first = text.find_first_not_of(" \t\r\n");
   if (first != std::string::npos && (text[first] == '[' || text[first] == '{')) {
@@ -100,13 +111,16 @@ std::vector<int32_t> ParseIds(const std::string& text, const std::string& where)
 
 LineReader::Result LineReader::Next(std::string& line) {
   for (;;) {
-    const size_t end = buffer_.find('\n');
+    const size_t end = buffer_.find('\n', searched_);
     if (end != std::string::npos || (ended_ && !buffer_.empty())) {
       line = buffer_.substr(0, end);
       buffer_.erase(0, end == std::string::npos ? end : end + 1);
+      searched_ = 0;
       if (line.ends_with('\r')) line.pop_back();
       return Result::kLine;
     }
+    searched_ = buffer_.size();
+    if (searched_ > kMaxBytes) RefuseFile("standard input", "a line of more than 1 GiB, want less");
     const bool ready = ended_ || WaitForInput();
     if (Interrupted()) return Result::kInterrupted;  // it came before the end of input did
     if (ended_) return Result::kEnd;
@@ -115,8 +129,10 @@ LineReader::Result LineReader::Next(std::string& line) {
     const ssize_t n = read(STDIN_FILENO, block, sizeof block);
     if (n > 0) {
       buffer_.append(block, static_cast<size_t>(n));
-    } else {
+    } else if (n == 0) {
       ended_ = true;
+    } else if (errno != EINTR && errno != EAGAIN) {
+      RefuseFile("standard input", "cannot be read: " + ErrnoText());
     }
   }
 }

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "qwen3vl/cli/command.h"
-#include "qwen3vl/cli/fit_pictures.h"
+#include "qwen3vl/cli/engine.h"
 #include "qwen3vl/cli/options.h"
 #include "qwen3vl/cli/text_format.h"
 #include "qwen3vl/qwen3vl.h"
@@ -134,8 +134,7 @@ ExitCode Inspect(InspectState& state, Console& console) {
   // A first look without the options tells a bad file from bad usage.
   const ModelInfo info =
       ReadingFiles([&] { return InspectModel(o.model, {.mmproj = o.mmproj, .session = {}}).info; });
-  o.pictures_to_fit = 1;  // as in `run` with that picture
-  FitPictures(o, info);
+  o.session.pictures_to_fit = 1;  // as in `run` with that picture
   const FileReport report = TakingOptions([&, w = width, h = height] {
     return InspectModel(o.model,
                         {.mmproj = o.mmproj, .session = o.session, .image_width = w, .image_height = h});

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The command `qwen3vl`: chooses the subcommand and turns every error into one line and an exit code.
+#include <fcntl.h>
+
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <memory>
@@ -29,7 +32,8 @@ constexpr const char* kFooter = R"(Examples:
 
 Environment: QWEN3VL_ISA=NAME stands for --isa where that is not given; QWEN3VL_FAULT=alloc,device,launch,nan
 has the named things fail, to try what the engine does then.
-Exit codes: 0 done, 1 runtime error, 2 bad usage, 3 bad or missing file, 130 interrupted.
+Exit codes: 0 done, 1 runtime error, 2 bad usage, 3 bad or missing file, 130 interrupted (Ctrl-C), 143 and 129
+likewise by SIGTERM and SIGHUP.
 Results go to stdout, everything else to stderr.)";
 
 const CLI::App& Deepest(const CLI::App& app) {
@@ -57,6 +61,16 @@ ExitCode Fail(Console& console, ExitCode code, const std::string& message) {
   return code;
 }
 
+// Of the options that help, those that this subcommand has.
+std::string OutOfMemory(const CLI::App& app) {
+  std::string advice;
+  for (const auto& [option, text] : {std::pair{"--ctx", "--ctx"},
+                                     {"--kv-type", "--kv-type q8_0"},
+                                     {"--max-image-tokens", "--max-image-tokens"}})
+    if (app.get_option_no_throw(option)) advice += (advice.empty() ? "; try " : ", ") + std::string(text);
+  return "out of memory" + advice;
+}
+
 ExitCode Run(const Command& command, Console& console) {
   try {
     return command.run(console);
@@ -67,11 +81,14 @@ ExitCode Run(const Command& command, Console& console) {
   } catch (const Error& e) {
     return Fail(console, ExitCodeOf(e.code()), e.what());
   } catch (const std::bad_alloc&) {
-    return Fail(console, kRuntimeError, "out of memory; try --ctx, --kv-type q8_0 or --max-image-tokens");
+    return Fail(console, kRuntimeError, OutOfMemory(*command.app));
   } catch (const std::exception& e) {
     return Fail(console, kRuntimeError, e.what());
   }
 }
+
+// By which signal it was interrupted.
+int AsSeenByShells(ExitCode code) { return code == kInterrupted ? InterruptExitCode() : code; }
 
 // Help and version: results, so that a full disk is noticed.
 ExitCode ShowHelp(CLI::App& app, const CLI::ParseError& asked, Console& console) {
@@ -85,7 +102,16 @@ ExitCode ShowHelp(CLI::App& app, const CLI::ParseError& asked, Console& console)
              console);
 }
 
+// A closed one would be given to the next file that is opened, and messages would go into that. Opened the
+// wrong way round, so that reading and writing still fail.
+void OccupyStandardDescriptors() {
+  for (int fd = 0; fd <= 2; ++fd)
+    if (fcntl(fd, F_GETFD) < 0) open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);  // the lowest free one: fd
+}
+
 int Main(int argc, char** argv) {
+  OccupyStandardDescriptors();
+  std::signal(SIGXFSZ, SIG_IGN);  // a file over the limit is a failed write, which is reported
   CLI::App app("Runs Qwen3-VL, a model that reads pictures and text, on this computer.", "qwen3vl");
   app.set_version_flag("--version", "qwen3vl " QWEN3VL_VERSION);
   app.footer(kFooter);
@@ -108,13 +134,14 @@ int Main(int argc, char** argv) {
   const CLI::App* chosen = &Deepest(app);
   for (const Command& command : commands)
     if (command.app == chosen)
-      return Run({command.app,
-                  [&](Console& to) {
-                    // Also where the subcommand never looks at it: a misspelt name must not go unnoticed.
-                    TakingOptions(CheckEnvironment);
-                    return command.run(to);
-                  }},
-                 console);
+      return AsSeenByShells(Run({command.app,
+                                 [&](Console& to) {
+                                   // Also where the subcommand never looks at it: a misspelt name must not go
+                                   // unnoticed.
+                                   TakingOptions(CheckEnvironment);
+                                   return command.run(to);
+                                 }},
+                                console));
   return kBadUsage;
 }
 

@@ -90,18 +90,22 @@ std::vector<Medium> LoadMedia(const std::vector<MediaArgument>& arguments, const
   return media;
 }
 
-size_t LargestSide(const std::vector<Medium>& media) {
-  double largest = 0;
-  const auto area = [](const Picture& p) {
-    return static_cast<double>(p.width) * static_cast<double>(p.height);
+std::vector<MediumSize> LargestMedia(const std::vector<Medium>& media) {
+  MediumSize picture, clip;
+  const auto take = [](const Picture& p, size_t frames, MediumSize& largest) {
+    const double area = static_cast<double>(p.width) * static_cast<double>(p.height);
+    const auto side = static_cast<size_t>(std::ceil(std::sqrt(area)));
+    if (3 * side * side * frames > largest.Bytes()) largest = {side, side, frames};
   };
   for (const Medium& m : media) {
-    if (m.part.picture) largest = std::max(largest, area(*m.part.picture));
+    if (m.part.picture) take(*m.part.picture, 1, picture);
     if (m.part.clip && !m.part.clip->frames.empty())
-      largest = std::max(largest, area(m.part.clip->frames.front()) *
-                                      static_cast<double>((m.part.clip->frames.size() + 1) / 2));
+      take(m.part.clip->frames.front(), m.part.clip->frames.size(), clip);
   }
-  return static_cast<size_t>(std::ceil(std::sqrt(largest)));
+  std::vector<MediumSize> sizes;
+  for (const MediumSize& size : {picture, clip})
+    if (size.Bytes() > 0) sizes.push_back(size);
+  return sizes;
 }
 
 size_t DecodedBytes(const std::vector<Medium>& media) {

@@ -27,9 +27,15 @@ ClipSampling SamplingFor(const std::vector<MediaArgument>& arguments, const Comm
 // The frame files that "F1,F2" or one file names; empty when `value` is a folder.
 std::vector<std::string> FrameFiles(const std::string& value);
 
-// Side of a square with as many pixels as the largest of `media` (clips: of all frame pairs together), 0
-// without any: what the memory estimate takes.
-size_t LargestSide(const std::vector<Medium>& media);
+struct MediumSize {
+  size_t width = 0, height = 0, frames = 1;
+
+  size_t Bytes() const { return 3 * width * height * frames; }  // as it was decoded
+};
+
+// The largest picture and the largest clip of `media`, where there are any, as squares of the same area: what
+// memory is estimated for. (Shapes that a model refuses are refused later, by name.)
+std::vector<MediumSize> LargestMedia(const std::vector<Medium>& media);
 
 // Memory that `media` hold until the answer is there.
 size_t DecodedBytes(const std::vector<Medium>& media);

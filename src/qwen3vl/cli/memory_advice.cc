@@ -20,6 +20,12 @@ std::optional<size_t> Halve(size_t start, size_t least, const Fits& fits) {
   return std::nullopt;
 }
 
+SessionOptions BoundPictures(SessionOptions session, size_t tokens) {
+  session.max_image_tokens = tokens;
+  session.min_image_tokens = std::min(session.min_image_tokens, tokens);
+  return session;
+}
+
 }  // namespace
 
 std::string MemoryAdvice(const MemoryQuestion& q,
@@ -38,19 +44,24 @@ std::string MemoryAdvice(const MemoryQuestion& q,
       return fits(s);
     });
   };
+  const auto with_pictures = [&]() -> std::optional<std::string> {
+    if (!q.image_tokens) return std::nullopt;
+    const auto n = Halve(std::max(q.image_tokens, q.session.min_image_tokens), kLeastImageTokens,
+                         [&](size_t tokens) { return fits(BoundPictures(q.session, tokens)); });
+    if (!n) return std::nullopt;
+    const std::string bound = std::to_string(*n);
+    return "use --max-image-tokens " + bound +
+           (q.session.min_image_tokens > *n ? " --min-image-tokens " + bound : "");
+  };
+  // Where pictures are most of it, a smaller context is no help for long.
+  if (const MemoryNeed all = need(q.session); all.image_stage > all.total() / 2)
+    if (const auto advice = with_pictures()) return *advice;
   if (const auto n = with_context(q.session)) return "use --ctx " + std::to_string(*n);
   SessionOptions small = q.session;
   small.kv_type = KvType::kQ8_0;
   if (fits(small)) return "use --kv-type q8_0";
-  if (q.image_tokens) {
-    const auto n = Halve(q.image_tokens, kLeastImageTokens, [&](size_t tokens) {
-      SessionOptions s = q.session;
-      s.max_image_tokens = tokens;
-      return fits(s);
-    });
-    if (n) return "use --max-image-tokens " + std::to_string(*n);
-    small.max_image_tokens = std::min(q.image_tokens, kLeastImageTokens);
-  }
+  if (const auto advice = with_pictures()) return *advice;
+  if (q.image_tokens) small = BoundPictures(small, std::min(q.image_tokens, kLeastImageTokens));
   if (const auto n = with_context(small))
     return "use --kv-type q8_0 --ctx " + std::to_string(*n) +
            (q.image_tokens ? " --max-image-tokens " + std::to_string(small.max_image_tokens) : "");

@@ -34,12 +34,6 @@ CLI::Option* AddParsed(CLI::App& app, const std::string& name, const std::string
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
 }
 
-// The shortest text that reads back as `value`.
-std::string NumberText(double value) {
-  char text[32];
-  return {text, std::to_chars(text, text + sizeof text, value).ptr};
-}
-
 // The numbers that an option takes.
 struct Range {
   double low = 0, high = 0;
@@ -135,6 +129,12 @@ std::vector<std::string> SplitList(const std::string& text, char separator) {
   return out;
 }
 
+CLI::Option* RefuseEmpty(CLI::Option* option, const std::string& wanted) {
+  return option->check([wanted](const std::string& text) {
+    return text.empty() ? "'', want " + wanted + ": is a variable unset?" : std::string();
+  });
+}
+
 CLI::Option* AddPath(CLI::App& app, const std::string& name, std::string& target, const std::string& help,
                      const std::string& type) {
   return app
@@ -183,36 +183,39 @@ void AddModelOptions(CLI::App& app, CommonOptions& o, bool model_required) {
           "Hugging Face folder (config.json, *.safetensors, tokenizer.json), GGUF file, or folder with one",
           "MODEL")
       ->required(model_required);
-  AddPath(app, "--mmproj", o.mmproj, "vision GGUF; found beside the text GGUF when not given", "FILE");
-  app.add_flag("--verbose", o.verbose, "also print what the engine says for information");
+  AddPath(app, "--mmproj", o.mmproj, "vision GGUF; default: found next to the text GGUF", "FILE");
+  app.add_flag("--verbose", o.verbose, "also print informational messages");
   app.add_flag("--json", o.json, "results as JSON, and nothing else on stdout");
 }
 
 void AddTile(CLI::App& app, size_t& tile, bool& use_tuning) {
-  AddParsed(app, "--tile",
-            "key/value rows per attention step, 1 to 65536; default auto: as bench tune measured, else by "
-            "hardware; prescribed: by hardware only",
-            "N|auto", [&tile, &use_tuning](const std::string& text) {
-              size_t asked = 0;
-              const bool word = text == "auto" || text == "prescribed";
-              if (!word && (!ParseWhole(text, asked) || asked < 1 || asked > kMaxTile))
-                Reject("--tile", text, "a whole number from 1 to 65536, auto, or prescribed");
-              tile = asked;
-              use_tuning = text != "prescribed";
-            });
+  AddParsed(
+      app, "--tile",
+      "attention tile: key/value rows per step, 1 to 65536; auto (default): as measured by bench tune, else "
+      "by hardware; prescribed: by hardware only",
+      "N|auto", [&tile, &use_tuning](const std::string& text) {
+        size_t asked = 0;
+        const bool word = text == "auto" || text == "prescribed";
+        if (!word && (!ParseWhole(text, asked) || asked < 1 || asked > kMaxTile))
+          Reject("--tile", text, "a whole number from 1 to 65536, auto, or prescribed");
+        tile = asked;
+        use_tuning = text != "prescribed";
+      });
 }
 
 void AddPathOptions(CLI::App& app, SessionOptions& s) {
+  const OptionGroup group(app, "Computation");
   AddParsed(app, "--kv-type",
-            "keys and values are kept as f32, f16, bf16 or q8_0; default " + std::string(Name(s.kv_type)),
-            "TYPE", [&s](const std::string& text) { s.kv_type = ParseKvType("--kv-type", text); });
-  AddParsed(app, "--attention", "auto, cuda, tiled or standard; what cannot run falls back to the next",
+            "KV cache type: f32, f16, bf16 or q8_0; default " + std::string(Name(s.kv_type)), "TYPE",
+            [&s](const std::string& text) { s.kv_type = ParseKvType("--kv-type", text); });
+  AddParsed(app, "--attention",
+            "attention path: auto, cuda, tiled or standard; one that cannot run falls back to the next",
             "PATH", [&s](const std::string& text) { s.attention = ParseAttention("--attention", text); });
   AddParsed(
       app, "--cpu-products",
-      "attention of prompts and pictures, and their products with f32, f16 and bf16 weights, on the CPU: "
-      "f32, int16 (numbers rounded to 16 bits, which takes a quarter less time), or auto: int16 where "
-      "weights, or keys and values, are not in f32, but f32 with --kv-type f32 or --exact; default auto",
+      "arithmetic on the CPU of prompt and vision attention and of products with f32, f16 and bf16 weights: "
+      "f32; int16 (16-bit integers, a quarter less time); auto (default): int16, but f32 where the weights "
+      "or the KV cache are f32, and with --exact",
       "TYPE", [&s](const std::string& text) {
         s.cpu_products = CpuProducts::kAuto;
         for (const CpuProducts products : {CpuProducts::kF32, CpuProducts::kInt16})
@@ -220,7 +223,7 @@ void AddPathOptions(CLI::App& app, SessionOptions& s) {
         if (text != Name(s.cpu_products)) Reject("--cpu-products", text, "auto, f32 or int16");
       });
   AddParsed(app, "--gpu-scores",
-            "attention scores on a GPU: f32, or int8 (DP4A; q and k rounded to 8 bits); default f32", "TYPE",
+            "attention scores on the GPU: f32 (default), or int8 (DP4A, q and k rounded to 8 bits)", "TYPE",
             [&s](const std::string& text) {
               if (text != Name(GpuScores::kF32) && text != Name(GpuScores::kInt8))
                 Reject("--gpu-scores", text, "f32 or int8");
@@ -246,10 +249,11 @@ ModelOptions LoadOptions(const CommonOptions& o) {
 }
 
 void AddGpuOptions(CLI::App& app, SessionOptions& s) {
+  const OptionGroup group(app, "GPU");
   AddParsed(
       app, "--gpu-layers",
-      "text layers on an NVIDIA GPU, the last N, and after all of them the output matrix; auto: as many as "
-      "fit, if a layer is measured to be faster there; default 0",
+      "run the last N text layers on an NVIDIA GPU (after all of them also the output matrix); auto: as many "
+      "as fit, if a layer measures faster there; default 0",
       "N|auto", [&s](const std::string& text) {
         size_t layers = 0;
         if (text != "auto" && !ParseWhole(text, layers))
@@ -258,8 +262,8 @@ void AddGpuOptions(CLI::App& app, SessionOptions& s) {
       });
   AddParsed(
       app, "--gpu-vision",
-      "vision tower on an NVIDIA GPU: on, off, or auto: with --gpu-layers auto, if a block is measured to be "
-      "faster there and there is room; default auto",
+      "run the vision tower on an NVIDIA GPU: on, off, or auto (default): with --gpu-layers auto, if it fits "
+      "and a block measures faster there",
       "CHOICE", [&s](const std::string& text) {
         for (const GpuVision choice : {GpuVision::kAuto, GpuVision::kOn, GpuVision::kOff})
           if (text == Name(choice)) return void(s.gpu_vision = choice);
@@ -268,18 +272,25 @@ void AddGpuOptions(CLI::App& app, SessionOptions& s) {
 }
 
 void AddAttentionOptions(CLI::App& app, CommonOptions& o) {
-  AddCount(app, "--threads", o.session.threads, "threads; default: the physical fast cores", 1, kMaxThreads);
+  const OptionGroup group(app, "Computation");
+  AddCount(app, "--threads", o.session.threads, "threads; default: one per physical performance core", 1,
+           kMaxThreads);
   AddPathOptions(app, o.session);
-  app.add_option("--isa", o.isa, "baseline, sse4, avx2, avx512 or avx512vnni; default: the best there is")
+  RefuseEmpty(app.add_option("--isa", o.isa,
+                             "instruction set: baseline, sse4, avx2, avx512 or avx512vnni; default: the best "
+                             "available"),
+              "the name of an instruction set")
       ->type_name("NAME");
 }
 
 void AddSessionOptions(CLI::App& app, CommonOptions& o) {
   SessionOptions& s = o.session;
+  const OptionGroup group(app, "Computation");
   AddAttentionOptions(app, o);
   AddGpuOptions(app, s);
   AddRepack(app, o.repack);
-  AddParsed(app, "--attention-layers", "text layers that differ, as in 8-15=standard,20=tiled", "LIST",
+  AddParsed(app, "--attention-layers", "attention path of single text layers, as in 8-15=standard,20=tiled",
+            "LIST",
             [&s](const std::string& text) {
               for (const std::string& item : SplitList(text, ','))
                 ParseLayerChoice("--attention-layers", item, s.attention_layers);
@@ -287,21 +298,25 @@ void AddSessionOptions(CLI::App& app, CommonOptions& o) {
       ->multi_option_policy(CLI::MultiOptionPolicy::Join)
       ->delimiter(',');
   AddCount(app, "--ctx", s.context,
-           "tokens the context holds; default " + std::to_string(kDefaultContext) +
+           "context size in tokens; default " + std::to_string(kDefaultContext) +
                ", or the model's limit if lower",
            1, kMaxTokens);
   AddCount(app, "--chunk", s.prefill_chunk,
-           "prompt tokens at a time: bounds scratch memory; default " + std::to_string(s.prefill_chunk), 1,
-           kMaxTokens);
+           "prompt tokens processed at a time, which bounds scratch memory; default " +
+               std::to_string(s.prefill_chunk),
+           1, kMaxTokens);
   AddCount(app, "--min-image-tokens", s.min_image_tokens,
-           "smaller pictures are enlarged to this; default: the model's", 1, kMaxTokens);
+           "enlarge smaller pictures to this; default: the model's", 1, kMaxTokens);
   AddCount(
       app, "--max-image-tokens", s.max_image_tokens,
-      "larger pictures are shrunk to this; default: the model's, in run and chat at most a share of --ctx", 1,
+      "scale larger pictures down to this; default: the model's, in run and chat at most a share of --ctx", 1,
       kMaxTokens);
-  app.add_flag("--exact", s.exact, "quantised weights times float activations: slower, a little closer");
-  app.add_flag("--check-finite", s.check_finite, "recompute attention that gives a non-finite number");
-  app.add_flag("--force", s.ignore_memory, "start although the free memory looks too small");
+  AddCount(app, "--max-video-tokens", s.max_video_tokens,
+           "scale larger clips down to this; default: likewise", 1, kMaxTokens);
+  app.add_flag("--exact", s.exact,
+               "keep activations in floats with quantised weights: slower, slightly more accurate");
+  app.add_flag("--check-finite", s.check_finite, "recompute attention whose result is not finite");
+  app.add_flag("--force", s.ignore_memory, "start even if free memory seems too small");
 }
 
 std::vector<MediaArgument> MediaOptions::Items() const {
@@ -319,67 +334,72 @@ std::vector<MediaArgument> MediaOptions::Items() const {
 }
 
 void AddMediaOptions(CLI::App& app, MediaOptions& o) {
+  const OptionGroup group(app, "Pictures and clips");
   o.app = &app;
-  o.image =
-      app.add_option("--image", "picture: JPEG, PNG, WebP, GIF or BMP; - reads it from stdin; repeatable")
-          ->type_name("FILE");
-  o.video = app.add_option("--video",
-                           "clip: a folder of frame pictures, or frame files with commas between them; "
-                           "repeatable")
-                ->type_name("DIR|F,F");
+  o.image = app.add_option("--image", "picture: JPEG, PNG, WebP, GIF or BMP; -: from stdin; repeatable")
+                ->type_name("FILE");
+  o.video =
+      app.add_option("--video", "clip: a folder of frames, or frame files separated by commas; repeatable")
+          ->type_name("DIR|F,F");
   for (const char* name : {"--image", "--video"})
-    app.get_option(name)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    RefuseEmpty(app.get_option(name))->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   AddPictureOptions(app, o);
 }
 
 void AddPictureOptions(CLI::App& app, MediaOptions& o) {
-  AddReal(app, "--fps", o.fps, "frames a second of the frame files; default 24", 0.001, 10000);
-  AddParsed(app, "--alpha", "what becomes of transparency: drop (as the reference does, default) or white",
+  const OptionGroup group(app, "Pictures and clips");
+  AddReal(app, "--fps", o.fps, "frame rate of clips; default 24", 0.001, 10000);
+  AddParsed(app, "--alpha",
+            "transparent pixels: drop the alpha channel as the reference does (default), or blend with white",
             "white|drop", [&o](const std::string& text) {
               if (text != "white" && text != "drop") Reject("--alpha", text, "white or drop");
               o.picture.alpha_on_white = text == "white";
             });
-  AddCount(app, "--max-pixels", o.picture.max_pixels,
-           "pictures with more pixels are refused before they are decoded; default " +
-               std::to_string(o.picture.max_pixels),
-           1, size_t{1} << 40);
+  AddCount(
+      app, "--max-pixels", o.picture.max_pixels,
+      "refuse pictures with more pixels, before decoding; default " + std::to_string(o.picture.max_pixels), 1,
+      size_t{1} << 40);
 }
 
 void AddSamplingOptions(CLI::App& app, SamplingFlags& f) {
+  const OptionGroup group(app, "Sampling");
   const std::string model = "; default: the model's";
-  AddOptionalReal(app, "--temp", f.temperature, "temperature, 0: always the likeliest token" + model,
-                  {0, 100});
-  AddOptionalReal(app, "--top-p", f.top_p,
-                  "the likeliest tokens that make up this probability, above 0, at most 1" + model,
-                  {0, 1, /*above=*/true});
-  AddOptionalCount(app, "--top-k", f.top_k, "the K likeliest tokens, 0: all" + model, kMaxTokens);
-  AddOptionalReal(app, "--min-p", f.min_p, "tokens at least this share of the likeliest; default 0", {0, 1});
+  AddOptionalReal(app, "--temp", f.temperature, "temperature; 0: greedy" + model, {0, 100});
+  AddOptionalReal(
+      app, "--top-p", f.top_p,
+      "nucleus sampling: the likeliest tokens that add up to this probability, above 0, at most 1" + model,
+      {0, 1, /*above=*/true});
+  AddOptionalCount(app, "--top-k", f.top_k, "only the K likeliest tokens; 0: all" + model, kMaxTokens);
+  AddOptionalReal(app, "--min-p", f.min_p,
+                  "only tokens with at least this share of the top probability; default 0", {0, 1});
   AddOptionalReal(app, "--repeat-penalty", f.repetition_penalty,
-                  "for tokens seen before, above 0, 1: none" + model, {0, Range::kUnbounded, /*above=*/true});
+                  "repetition penalty for tokens seen before, above 0; 1: none" + model,
+                  {0, Range::kUnbounded, /*above=*/true});
   AddOptionalReal(app, "--presence-penalty", f.presence_penalty,
-                  "taken from tokens of the answer so far; default 0", {-100, 100});
-  AddOptionalCount(app, "--seed", f.seed, "of the random numbers: same seed, same answer; default 0",
+                  "subtracted from the logits of tokens already in the answer; default 0", {-100, 100});
+  AddOptionalCount(app, "--seed", f.seed, "random seed: same seed, same answer; default 0",
                    std::numeric_limits<size_t>::max());
 }
 
 void AddGenerateOptions(CLI::App& app, GenerateOptions& o) {
+  const OptionGroup group(app, "Answer");
   AddCount(app, "-n,--max-tokens", o.max_tokens,
-           "tokens of an answer at most; default " + std::to_string(o.max_tokens), 0, kMaxTokens);
-  app.add_option("--stop", o.stop, "text that ends the answer and is not part of it; repeatable")
+           "maximum length of the answer; default " + std::to_string(o.max_tokens), 0, kMaxTokens);
+  app.add_option("--stop", o.stop, "end the answer at this text, and leave the text out; repeatable")
       ->type_name("TEXT")
       ->allow_extra_args(false);
-  app.add_flag("--ignore-eos", o.ignore_end, "go on after an end token");
+  app.add_flag("--ignore-eos", o.ignore_end, "continue after an end-of-sequence token");
   AddCount(
       app, "--draft", o.draft_tokens,
-      "guess up to so many tokens from how the conversation went on before, and compute them along where "
-      "that is likely to save time: the answer stays the same; default " +
-          std::to_string(o.draft_tokens) + ", 0: never",
+      "speculative decoding by prompt lookup: up to N draft tokens a step, when likely to save time; the "
+      "answer stays the same; default " +
+          std::to_string(o.draft_tokens) + ", 0: off",
       0, 3);
   app.add_flag_callback(
-      "--think", [&o] { o.enable_thinking = true; }, "let the model reason first where it can; the default");
+      "--think", [&o] { o.enable_thinking = true; }, "let a thinking model reason first (default)");
   app.add_flag_callback(
       "--no-think", [&o] { o.enable_thinking = false; },
-      "close the reasoning at once, where the model's template can");
+      "skip the reasoning, where the model's chat template can");
 }
 
 }  // namespace qwen3vl::cli

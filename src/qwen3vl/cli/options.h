@@ -44,18 +44,33 @@ struct SamplingFlags {
 struct CommonOptions {
   std::string model, mmproj;
   RepackChoice repack = RepackChoice::kAuto;
-  SessionOptions session;
-  std::string isa;  // empty: the best, or what the environment says
+  SessionOptions session{.pictures_to_fit = 0};  // pictures as the reference has them, but in run and chat
+  std::string isa;                               // empty: the best, or what the environment says
   bool verbose = false;
   bool json = false;
-  size_t pictures_to_fit = 0;  // see FitPictures; 0: pictures are as large as the model's files allow
+};
+
+// Options added while it lives stand under this heading of --help.
+class OptionGroup {
+ public:
+  OptionGroup(CLI::App& app, const std::string& heading)
+      : defaults_(*app.option_defaults()), before_(defaults_.get_group()) {
+    defaults_.group(heading);
+  }
+  ~OptionGroup() { defaults_.group(before_); }
+  OptionGroup(const OptionGroup&) = delete;
+  OptionGroup& operator=(const OptionGroup&) = delete;
+
+ private:
+  CLI::OptionDefaults& defaults_;
+  std::string before_;
 };
 
 // -m, --mmproj, --verbose, --json. `model_required`: -m must be given.
 void AddModelOptions(CLI::App& app, CommonOptions& options, bool model_required = true);
 // --threads, --ctx, --kv-type, --chunk, --attention, --attention-layers, --gpu-layers, --gpu-vision,
 // --cpu-products, --gpu-scores, --tile, --isa, --repack, --exact, --check-finite, --min-image-tokens,
-// --max-image-tokens, --force. Their defaults are those of `options`.
+// --max-image-tokens, --max-video-tokens, --force. Their defaults are those of `options`.
 void AddSessionOptions(CLI::App& app, CommonOptions& options);
 // --tile: 0 where it is chosen by the plan; `use_tuning`: by stored measurements too.
 void AddTile(CLI::App& app, size_t& tile, bool& use_tuning);
@@ -86,6 +101,8 @@ void AddGenerateOptions(CLI::App& app, GenerateOptions& options);
 // The name of a file or folder; an empty one is bad usage.
 CLI::Option* AddPath(CLI::App& app, const std::string& name, std::string& target, const std::string& help,
                      const std::string& type);
+// The same of an option that keeps what it is given in another way; for words, `wanted` says which.
+CLI::Option* RefuseEmpty(CLI::Option* option, const std::string& wanted = "the name of a file or folder");
 // A whole number in [low, high]; anything else is one line of bad usage.
 CLI::Option* AddCount(CLI::App& app, const std::string& name, size_t& target, const std::string& help,
                       size_t low, size_t high = std::numeric_limits<int32_t>::max());

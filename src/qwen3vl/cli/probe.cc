@@ -74,7 +74,7 @@ std::string ToText(const MachineReport& r) {
       {"caches", "L1d " + FormatBytes(r.l1d_bytes) + " and L2 " + FormatBytes(r.l2_bytes) + " a core, L3 " +
                      FormatBytes(r.l3_bytes)},
       {"memory", FormatBytes(r.memory_total_bytes) + ", " + FormatBytes(r.memory_available_bytes) + " free"},
-      {"instructions", r.isa + " (there are: " + Join(r.isas) + ")"},
+      {"instructions", r.isa + " (available: " + Join(r.isas) + ")"},
       {"tile", std::to_string(r.tile) + " key/value rows, " + std::to_string(r.q_rows) + " query rows (" +
                    r.tile_reason + ")"},
       {"tuning", r.tuning_status},
@@ -101,8 +101,10 @@ Command AddProbe(CLI::App& root) {
   CLI::App* app = root.add_subcommand(
       "probe", "Shows the processor, caches, memory, GPUs, and the attention tile chosen for them");
   app->add_flag("--json", state->common.json, "one JSON document instead of text");
-  app->add_flag("--verbose", state->common.verbose, "also print what the engine says for information");
-  app->add_option("--isa", state->common.isa, "ask for this instruction set, as other subcommands do")
+  app->add_flag("--verbose", state->common.verbose, "also print informational messages");
+  RefuseEmpty(
+      app->add_option("--isa", state->common.isa, "ask for this instruction set, as other subcommands do"),
+      "the name of an instruction set")
       ->type_name("NAME");
   app->footer(kFooter);
   return {app, [state](Console& console) {

@@ -22,8 +22,9 @@ std::vector<int32_t> FixedIds(size_t vocab_size) {
 void AddPromptOptions(CLI::App& app, PromptOptions& o) {
   app.add_option("-p,--prompt", o.text, "the prompt, put into the chat template; - reads it from stdin")
       ->type_name("TEXT");
-  app.add_option("--ids", o.ids_path,
-                 "instead: a JSON array of token ids, placeholders of pictures and clips already expanded")
+  RefuseEmpty(app.add_option(
+                  "--ids", o.ids_path,
+                  "instead: a JSON array of token ids, placeholders of pictures and clips already expanded"))
       ->type_name("FILE");
   AddMediaOptions(app, o.media);
 }
@@ -64,7 +65,17 @@ Reply PromptInput::Run(Engine& engine, const GenerateOptions& options) const {
     if (m.part.picture) pictures.push_back(*m.part.picture);
     if (m.part.clip) clips.push_back(*m.part.clip);
   }
-  return engine.session.Complete(ids_ ? *ids_ : FixedIds(info.vocab_size), pictures, clips, options);
+  try {
+    return engine.session.Complete(ids_ ? *ids_ : FixedIds(info.vocab_size), pictures, clips, options);
+  } catch (const Error& e) {
+    // What is left to refuse, as the ids are in the vocabulary and the context holds them: their
+    // placeholders.
+    const bool placeholders =
+        ids_ && e.code() == ErrorCode::kInvalidArgument && ids_->size() <= engine.session.context();
+    if (!placeholders) throw;
+    throw Failure(kBadFile, ids_path_ + ": " + e.what() +
+                                "; give --image or --video for each picture or clip that the ids stand for");
+  }
 }
 
 }  // namespace qwen3vl::cli

@@ -15,18 +15,18 @@ namespace qwen3vl::cli {
 namespace {
 
 constexpr const char* kFooter =
-    R"(Without -m the demo model answers, which comes along and knows simple drawn scenes.
+    R"(Without -m the bundled demo model answers; it knows only simple drawn scenes.
 
-Pictures and clips come in the order given, before the text. The answer is streamed to stdout; what will
-run and how fast it ran goes to stderr. Ctrl-C stops at once and keeps the text so far (exit code 130).
-Where --max-image-tokens is not given, large pictures are shrunk so that together they fill at most half the context
-(with --input: each a quarter); the line of a picture says so.
+Pictures and clips come in the order given, before the text. The answer is streamed to stdout; progress and
+statistics go to stderr. Ctrl-C stops at once and keeps the text so far (exit code 130).
+Unless --max-image-tokens or --max-video-tokens says otherwise, large pictures and clips are scaled down so that
+together they fill at most half the context (with --input: each a quarter); a line on stderr says so.
 
 --input LIST.jsonl answers many questions with the model loaded once. A line of the list:
   {"id": 7, "prompt": "What is this?", "images": ["cat.jpg"], "video": "frames/"}
 where id, images and video may be missing, and video may be a list of frame files; names are taken from the current
 folder. Each line gives one JSON line of result, with "error" instead of "text" where it failed; then the exit code
-is 1. Lines of stdin (--input -) are answered as they come.
+is 1. An answer does not depend on the lines before it. Lines of stdin (--input -) are answered as they come.
 
 Examples:
   qwen3vl run --image models/demo/pictures/one.png -p "Describe the picture."
@@ -62,8 +62,7 @@ ExitCode RunOnce(RunState& state, Console& console) {
   if (state.boxes_path && (media.size() != 1 || !media.front().part.picture))
     throw CLI::ValidationError("--draw-boxes draws onto one picture: want exactly one --image");
   if (state.boxes_path) CheckBoxesPath(*state.boxes_path, media.front().name);
-  state.common.pictures_to_fit = static_cast<size_t>(
-      std::ranges::count_if(media, [](const Medium& m) { return m.part.picture != nullptr; }));
+  state.common.session.pictures_to_fit = media.size();
   Engine engine = StartEngine(state.common, media, console);
   const CancelOnInterrupt guard(engine.session);
   GenerateOptions options = state.generate;
@@ -128,10 +127,10 @@ Command AddRun(CLI::App& root) {
   app->add_option("-p,--prompt", state->prompt, "the question; - reads it from stdin")->type_name("TEXT");
   AddMediaOptions(*app, state->media);
   app->add_option("--system", state->system, "system message before the question")->type_name("TEXT");
-  app->add_option("--input", state->list_path, "questions, one JSON object a line; - is stdin")
+  RefuseEmpty(app->add_option("--input", state->list_path, "questions, one JSON object a line; - is stdin"))
       ->type_name("LIST");
-  app->add_option("--draw-boxes", state->boxes_path,
-                  "write the picture with the boxes of the answer drawn onto it, as PNG")
+  RefuseEmpty(app->add_option("--draw-boxes", state->boxes_path,
+                              "write the picture with the boxes of the answer drawn onto it, as PNG"))
       ->type_name("OUT.png");
   AddGenerateOptions(*app, state->generate);
   AddSamplingOptions(*app, state->sampling);

@@ -115,12 +115,13 @@ Outcome Answer(const Question& q, const RunState& state, const GenerateOptions& 
 
 ExitCode RunList(RunState& state, Console& console) {
   ListLines lines(*state.list_path);
-  state.common.pictures_to_fit = 2;  // of a line; how many they have is not known yet
+  state.common.session.pictures_to_fit = 2;  // of a line; how many they have is not known yet
   Engine engine = StartEngine(state.common, {}, console);
   state.media.sampling = engine.model.info().clip_sampling;
   const CancelOnInterrupt guard(engine.session);
   GenerateOptions options = state.generate;
   options.sampling = state.sampling.Over(engine.model.default_sampling());
+  options.reproducible = true;  // an answer does not depend on the lines before
   size_t failures = 0, done = 0;
   std::string text;
   LineReader::Result read;

@@ -14,7 +14,8 @@ namespace qwen3vl::cli {
 void CheckBoxesPath(const std::string& path, const std::string& picture);
 
 // Finds the boxes of `answer`, writes the picture with them as PNG to `path` and says so on stderr. Throws
-// Failure(kRuntimeError) when the answer has none or the file cannot be written.
+// Failure(kRuntimeError) when the answer has none, and Error when the file cannot be written, which leaves an
+// earlier one as it was.
 void SaveBoxes(const std::string& answer, const Picture& picture, const std::string& path, Console& console);
 
 }  // namespace qwen3vl::cli

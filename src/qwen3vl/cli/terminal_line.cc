@@ -45,10 +45,12 @@ struct TerminalLine::Editor {
   const char* prompt = "";
 };
 
-bool TerminalLine::Usable() {
+bool TerminalLine::MovesCursor() {
   const char* kind = std::getenv("TERM");
-  return isatty(STDIN_FILENO) && isatty(STDERR_FILENO) && kind && *kind && std::string_view(kind) != "dumb";
+  return kind && *kind && std::string_view(kind) != "dumb";
 }
+
+bool TerminalLine::Usable() { return isatty(STDIN_FILENO) && isatty(STDERR_FILENO) && MovesCursor(); }
 
 TerminalLine::TerminalLine() : editor_(std::make_unique<Editor>()) {
   // What the bytes of a character are, and how wide it is.

@@ -12,7 +12,9 @@ namespace qwen3vl::cli {
 
 class TerminalLine {
  public:
-  // Whether stdin and stderr are a terminal that can move its cursor.
+  // Whether the terminal can move its cursor, by what TERM says.
+  static bool MovesCursor();
+  // Whether stdin and stderr are such a terminal.
   static bool Usable();
 
   TerminalLine();

@@ -13,6 +13,7 @@ namespace qwen3vl::cli {
 
 std::string FormatBytes(size_t bytes);                      // "512 B", "3.2 MiB"
 std::string FormatNumber(double value, int digits);         // fixed point
+std::string NumberText(double value);                       // the shortest that reads back as `value`
 std::string FormatShape(const std::vector<size_t>& shape);  // "[4, 128]"
 std::string Plural(size_t n, std::string_view noun);        // "1 token", "2 tokens"
 // One line, whatever the text holds: line ends and other control characters become spaces.

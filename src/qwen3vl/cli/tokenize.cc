@@ -83,7 +83,8 @@ Command AddTokenize(CLI::App& root) {
   CLI::App* app = root.add_subcommand("tokenize", "Turns text into token ids and pieces, or ids into text");
   AddPath(*app, "-m,--model", state->model, "model, or a folder with tokenizer files", "MODEL")->required();
   app->add_option("TEXT", state->text, "the text (with --decode: the ids)");
-  app->add_option("--file", state->file, "read it from this file; - is stdin")->type_name("FILE");
+  RefuseEmpty(app->add_option("--file", state->file, "read it from this file; - is stdin"))
+      ->type_name("FILE");
   app->add_flag("--decode", state->decode, "ids to text");
   app->add_flag("--skip-special", state->skip_special, "with --decode: leave special tokens out");
   app->add_flag("--json", state->json, R"({"ids": [...], "pieces": [...]}, or {"text": ...} with --decode)");

@@ -2,6 +2,7 @@
 // `qwen3vl trace`: the intermediate tensors of a prompt in a safetensors file, for whoever compares this
 // engine with another one.
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <set>
@@ -18,10 +19,11 @@ namespace {
 
 constexpr const char* kFooter =
     R"(OUT.safetensors gets, as float32 unless said: input_ids, position_ids [3, N], image_grid_thw, video_grid_thw
-(int32), pixel_values (of clips pixel_values_videos), vision.patch_embed, vision.pos_embed, vision.block.I,
-vision.merger, vision.deepstack.K (vision_image.* and vision_video.* where a prompt has both), text.inputs_embeds,
-text.layer.I.attn, text.layer.I, text.layer.I.with_deepstack, text.final_norm, logits [N, vocab], and with
---generate N greedy_tokens [N] (int32) and greedy_step_logits [N, vocab]. Generation is greedy and does not stop at
+(int32), pixel_values (of clips pixel_values_videos), vision.patch_embed, vision.pos_embed, vision.rope_angles,
+vision.block.I, vision.merger, vision.deepstack.K (vision_image.* and vision_video.* where a prompt has both),
+text.inputs_embeds, text.rope_cos, text.rope_sin, text.layer.I.attn, text.layer.I.router_logits (of mixtures of
+experts), text.layer.I, text.layer.I.with_deepstack, text.final_norm, logits [N, vocab], and with --generate N
+greedy_tokens [N] (int32) and greedy_step_logits [N, vocab]. Generation is greedy and does not stop at
 an end token. The metadata name the attention paths, tile, instruction set, threads and version. The file appears
 complete or not at all; its temporary form needs as much room on the disk again.
 
@@ -55,6 +57,7 @@ class Selection {
     }
     return keeps;
   }
+  bool MetNothing() const { return !names_.empty() && met_.empty(); }
   std::vector<std::string> Unmet() const {
     std::vector<std::string> out;
     for (const std::string& name : names_)
@@ -102,6 +105,27 @@ void StoreMetadata(const Engine& engine, const TraceState& state, SafetensorsWri
   file.SetMetadata("kv_type", std::string(Name(state.common.session.kv_type)));
 }
 
+// A name in the wrong place must not cost the model.
+void RefuseModelFiles(const TraceState& state) {
+  namespace fs = std::filesystem;
+  std::error_code problem;
+  if (!fs::is_regular_file(state.out, problem)) return;
+  const CommonOptions& o = state.common;
+  std::set<std::string> files = {o.model, o.mmproj};
+  if (fs::is_directory(o.model, problem))
+    for (const char* name :
+         {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json",
+          "merges.txt", "chat_template.json", "chat_template.jinja", "preprocessor_config.json",
+          "video_preprocessor_config.json", "model.safetensors.index.json"})
+      files.insert(o.model + "/" + name);
+  const FileReport report =
+      ReadingFiles([&] { return InspectModel(o.model, {.mmproj = o.mmproj, .session = {}}); });
+  for (const FileReport::Tensor& t : report.tensors) files.insert(t.file);
+  for (const std::string& file : files)
+    if (fs::equivalent(file, state.out, problem))
+      throw CLI::ValidationError("--out", "'" + state.out + "' is a file of the model, want another name");
+}
+
 ExitCode Trace(TraceState& state, Console& console) {
   console.verbose = state.common.verbose;
   if (state.common.model.empty()) throw CLI::RequiredError("-m MODEL");
@@ -110,6 +134,7 @@ ExitCode Trace(TraceState& state, Console& console) {
     throw CLI::ValidationError("no prompt: want -p TEXT or --ids FILE");
   const PromptInput prompt(state.prompt, state.common, "");
 
+  RefuseModelFiles(state);
   SafetensorsWriter file(state.out);
   Selection selection(state.only);
   size_t context = 0;
@@ -128,6 +153,9 @@ ExitCode Trace(TraceState& state, Console& console) {
   if (reply.finish == FinishReason::kCancelled) return kInterrupted;
   if (state.generate && selection.Keeps("greedy_tokens"))
     file.Append("greedy_tokens", {reply.ids.size()}, std::span<const int32_t>(reply.ids));
+  if (selection.MetNothing())
+    throw Failure(kRuntimeError, "--only " + state.only + ": names no tensor of this run, so that " +
+                                     state.out + " is not written; qwen3vl trace --help lists the names");
   for (const std::string& name : selection.Unmet())
     console.Warn("--only " + name + ": there is no such tensor");
   StoreMetadata(engine, state, file);
@@ -151,9 +179,11 @@ Command AddTrace(CLI::App& root) {
   app->remove_option(app->get_option("--json"));
   AddPromptOptions(*app, state->prompt);
   AddCount(*app, "--generate", state->generate, "tokens to generate greedily after the prompt; default 0", 0);
-  app->add_option("--only", state->only, "keep these tensors alone: names with commas between, * at an end")
+  RefuseEmpty(app->add_option("--only", state->only,
+                              "keep these tensors alone: names with commas between, * at an end"),
+              "names of tensors")
       ->type_name("NAME,NAME");
-  app->add_option("--out", state->out, "the file to write (required)")->type_name("FILE");
+  AddPath(*app, "--out", state->out, "the file to write (required)", "FILE");
   AddSessionOptions(*app, state->common);
   app->footer(kFooter);
   return {app, [state](Console& console) { return Trace(*state, console); }};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `qwen3vl trace attention`: the attention operation alone, on tensors from a file.
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 
 #include "attention/attention.h"
@@ -67,8 +68,19 @@ std::vector<float> HeadsOutermost(const std::vector<float>& rows, const attentio
   return out;
 }
 
+// Those before the word attention, which nobody would look at.
+void RefuseOptionsOf(const CLI::App& trace) {
+  for (const CLI::Option* option : trace.get_options())
+    if (option->count())
+      throw CLI::ValidationError(option->get_name(),
+                                 "given before 'attention', where nothing reads it, want it after");
+}
+
 ExitCode TraceAttention(const State& state, Console& console) {
   console.verbose = state.common.verbose;
+  std::error_code problem_with_names;
+  if (std::filesystem::equivalent(state.in, state.out, problem_with_names))
+    throw CLI::ValidationError("--out", "'" + state.out + "' is the file of --in, want another name");
   SelectIsa(state.common);
   AttentionCase problem(state.in);
   const SessionOptions& options = state.common.session;
@@ -88,8 +100,13 @@ ExitCode TraceAttention(const State& state, Console& console) {
   out.out = rows.data();
   out.lse = lse.data();
   attention::Workspace workspace;
-  const attention::AttentionReport report =
-      ReadingFiles([&] { return attention::Attend(problem.inputs(), out, how, workspace); });
+  const attention::AttentionReport report = ReadingFiles([&] {
+    try {
+      return attention::Attend(problem.inputs(), out, how, workspace);
+    } catch (const Error& e) {
+      throw Error(e.code(), state.in + ": " + e.what());
+    }
+  });
   CheckInterrupted();
 
   const std::string path(attention::Name(report.used));
@@ -126,15 +143,18 @@ Command AddTraceAttention(CLI::App& trace) {
   const auto state = std::make_shared<State>();
   CLI::App* app =
       trace.add_subcommand("attention", "Runs the attention operation alone, on tensors from a file");
-  app->add_option("--in", state->in, "q, k, v and conditions")->type_name("FILE")->required();
-  app->add_option("--out", state->out, "the file to write")->type_name("FILE")->required();
+  AddPath(*app, "--in", state->in, "q, k, v and conditions", "FILE")->required();
+  AddPath(*app, "--out", state->out, "the file to write", "FILE")->required();
   AddAttentionOptions(*app, state->common);
   app->add_flag("--check-finite", state->common.session.check_finite,
                 "recompute attention that gives a non-finite number");
-  app->add_flag("--verbose", state->common.verbose, "also print what the engine says for information");
+  app->add_flag("--verbose", state->common.verbose, "also print informational messages");
   state->kv_type = app->get_option("--kv-type");
   app->footer(kFooter);
-  return {app, [state](Console& console) { return TraceAttention(*state, console); }};
+  return {app, [state, &trace](Console& console) {
+            RefuseOptionsOf(trace);
+            return TraceAttention(*state, console);
+          }};
 }
 
 }  // namespace qwen3vl::cli
