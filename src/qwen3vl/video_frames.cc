@@ -97,6 +97,9 @@ std::vector<size_t> SampleFrames(size_t total, double native_fps, const ClipSamp
   if (!(native_fps >= 0) || !std::isfinite(native_fps))
     throw Error(ErrorCode::kInvalidArgument, "frame rate of the clip: " + std::to_string(native_fps) +
                                                  ", want a number over 0, or 0: unknown");
+  if (!(sampling.fps > 0) || !std::isfinite(sampling.fps))
+    throw Error(ErrorCode::kInvalidArgument,
+                "frames to take a second: " + std::to_string(sampling.fps) + ", want a number over 0");
   const double seconds = static_cast<double>(total) / (native_fps > 0 ? native_fps : kDefaultFps);
   const double wanted = std::floor(seconds * sampling.fps);
   const auto most = static_cast<double>(std::min(sampling.max_frames, total));

@@ -68,6 +68,8 @@ TEST(SampleFrames, RejectsNonsense) {
   EXPECT_THROW(SampleFrames(0, 30, {}), Error);
   EXPECT_THROW(SampleFrames(10, -1, {}), Error);
   EXPECT_THROW(SampleFrames(10, std::numeric_limits<double>::quiet_NaN(), {}), Error);
+  EXPECT_THROW(SampleFrames(10, 30, {.fps = std::numeric_limits<double>::quiet_NaN()}), Error);
+  EXPECT_THROW(SampleFrames(10, 30, {.fps = 0}), Error);
   EXPECT_THROW(EvenFrames(10, 11), Error);
   EXPECT_EQ(SampleFrames(10, 1e-300, {}).size(), 10u);  // an absurd rate asks for all there are
 }
