@@ -182,6 +182,13 @@ TEST(Chat, LargePicturesAndClipsAreScaledDownToFitTheContext) {
   EXPECT_LE(session.Plan(large).tokens, 40u);
   EXPECT_LE(session.Plan(clip).tokens, 40u);
   EXPECT_GT(session.Plan(clip).tokens, 20u);
+  // What is said of it before anything is loaded is the same.
+  InspectOptions inspect{.mmproj = "", .session = options, .image_width = 1280, .image_height = 960};
+  EXPECT_EQ(InspectModel(QWEN3VL_SHIPPED_MODEL, inspect).image_tokens, session.Plan(large).tokens);
+  const size_t picture_bytes = InspectModel(QWEN3VL_SHIPPED_MODEL, inspect).memory.image_stage;
+  inspect.image_frames = 6;
+  EXPECT_EQ(InspectModel(QWEN3VL_SHIPPED_MODEL, inspect).image_tokens, session.Plan(clip).tokens);
+  EXPECT_GT(InspectModel(QWEN3VL_SHIPPED_MODEL, inspect).memory.image_stage, picture_bytes);
   const Reply reply = session.Chat({UserMessage("What is this?", {large})}, Greedy(2));
   EXPECT_EQ(reply.image_tokens, session.Plan(large).tokens);
   options.max_image_tokens = 50;
